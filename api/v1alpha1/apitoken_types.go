@@ -1,0 +1,219 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ApiToken is one API token of a tenant, in the tenant's namespace. It never
+// holds the token itself, only the credential's id and digest: the token is
+// shown once, by whoever minted it (kubectl latchkey create or issue).
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,path=apitokens,singular=apitoken,shortName=apitok,categories=latchkey
+// +kubebuilder:selectablefield:JSONPath=`.spec.owner`
+// +kubebuilder:printcolumn:name="ACTIVE",type=string,JSONPath=`.status.conditions[?(@.type=="Active")].status`
+// +kubebuilder:printcolumn:name="REASON",type=string,JSONPath=`.status.conditions[?(@.type=="Active")].reason`
+// +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.status.credential.id`
+// +kubebuilder:printcolumn:name="EXPIRES",type=string,JSONPath=`.status.credential.expiresAt`
+// +kubebuilder:printcolumn:name="OWNER",type=string,JSONPath=`.spec.owner`,priority=1
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 lower-case letters, digits and hyphens"
+type ApiToken struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata. The name is a DNS label.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the token may do and until when.
+	// +optional
+	// +kubebuilder:default={}
+	Spec ApiTokenSpec `json:"spec,omitzero"`
+
+	// status is what the controller made of it.
+	// +optional
+	Status ApiTokenStatus `json:"status,omitzero"`
+}
+
+// ApiTokenSpec is what a token may do and until when.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.lifetime) && has(self.expiresAt))",message="set lifetime or expiresAt, not both"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.credential) || has(self.credential)",message="credential can't be removed: delete the ApiToken, or set revoked"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.credential) || !has(self.credential) || self.credential == oldSelf.credential || timestamp(self.credential.issuedAt) > timestamp(oldSelf.credential.issuedAt)",message="credential only moves forward: a replacement needs a later issuedAt than the present one"
+// +kubebuilder:validation:XValidation:rule="!(has(oldSelf.revoked) && oldSelf.revoked) || (has(self.revoked) && self.revoked)",message="a revoked ApiToken can't be reinstated: make a new one"
+type ApiTokenSpec struct {
+	// description says what the token is for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Description string `json:"description,omitempty"`
+
+	// owner is who answers for the token: a user's name or an e-mail address, in
+	// printable ASCII. The backend is told it in the header Latchkey-Token-Owner.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[!-~]([ -~]*[!-~])?$`
+	Owner string `json:"owner,omitempty"`
+
+	// scopes are what the token may do, of those that the PublicApi knows. The
+	// backend is told them in the header Latchkey-Token-Scopes.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([a-z0-9:._/-]*[a-z0-9])?$`
+	Scopes []string `json:"scopes,omitempty"`
+
+	// lifetime is how long a credential works, counted from its issuedAt, in
+	// whole hours, minutes and seconds, such as 720h. Not together with
+	// expiresAt; where neither is set the policy's defaultLifetime counts. A
+	// shorter lifetime also shortens the present credential; a longer one begins
+	// to count with the next credential.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be from 1s to 87600h (ten years)"
+	Lifetime *metav1.Duration `json:"lifetime,omitempty"`
+
+	// expiresAt is the instant at which the token stops working, in UTC and whole
+	// seconds, such as 2027-01-31T00:00:00Z. Not together with lifetime. An
+	// earlier instant also shortens the present credential; a later one begins to
+	// count with the next credential.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// allowedCIDRs are the client addresses that the token works from, such as
+	// 192.0.2.0/24 or 2001:db8::/32. Empty means from anywhere.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=49
+	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="each must be a CIDR, such as 192.0.2.0/24 or 2001:db8::/32"
+	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
+
+	// rotation says what happens when the credential is replaced.
+	// +optional
+	Rotation *Rotation `json:"rotation,omitempty"`
+
+	// revoked stops the token at once and for good.
+	// +optional
+	Revoked bool `json:"revoked,omitempty"`
+
+	// credential is what a minted token left here: its public id and its digest,
+	// from which nobody can get the token back. kubectl latchkey create and issue
+	// write it. It can be replaced by one with a later issuedAt, never removed.
+	// Do not keep it under version control.
+	// +optional
+	// +structType=atomic
+	Credential *Credential `json:"credential,omitempty"`
+}
+
+// Rotation says what happens when a credential is replaced.
+type Rotation struct {
+	// overlap is how long the replaced credential goes on working, never past its
+	// own expiry, in whole hours, minutes and seconds. 0s (the default) stops it
+	// as soon as its successor works.
+	// +optional
+	// +kubebuilder:default="0s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be from 0s to 8760h"
+	Overlap *metav1.Duration `json:"overlap,omitempty"`
+}
+
+// Credential is what a minted token leaves in the cluster.
+type Credential struct {
+	// id is the token's public id, its ten characters after the prefix. It is
+	// safe to log and to search for.
+	// +required
+	// +kubebuilder:validation:MinLength=10
+	// +kubebuilder:validation:MaxLength=10
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]{10}$`
+	ID string `json:"id,omitempty"`
+
+	// digest is the token's SHA-256 digest, bound to the tenant, as sha256: and
+	// 64 lower-case hexadecimal digits.
+	// +required
+	// +kubebuilder:validation:MinLength=71
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest string `json:"digest,omitempty"`
+
+	// issuedAt is when the token was minted, by the Kubernetes API server's
+	// clock, in UTC and whole seconds. A lifetime counts from it. It may not lie
+	// in the future.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	IssuedAt metav1.Time `json:"issuedAt,omitzero"`
+}
+
+// ApiTokenStatus is what the controller made of an ApiToken. A record works only
+// for the credentials that status names, and not beyond their expiry here.
+type ApiTokenStatus struct {
+	// observedGeneration is the metadata.generation that this status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// credential is the credential that was issued last.
+	// +optional
+	Credential *IssuedCredential `json:"credential,omitempty"`
+
+	// previousCredential is the one before it. It works until its expiresAt,
+	// which is the end of the overlap or of its own time, whichever comes first.
+	// +optional
+	PreviousCredential *IssuedCredential `json:"previousCredential,omitempty"`
+
+	// revokedAt is when the controller first saw spec.revoked, in UTC.
+	// +optional
+	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
+
+	// refusedCredentialID is the id of a credential that another ApiToken of the
+	// tenant held when it was applied here. It stays refused.
+	// +optional
+	// +kubebuilder:validation:MaxLength=10
+	RefusedCredentialID string `json:"refusedCredentialID,omitempty"`
+
+	// conditions are what the controller found. Known: Active, ExpiringSoon,
+	// Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// IssuedCredential is a credential that the controller accepted.
+type IssuedCredential struct {
+	// id is the credential's public id.
+	// +required
+	// +kubebuilder:validation:MaxLength=10
+	ID string `json:"id,omitempty"`
+
+	// digest is the credential's digest.
+	// +required
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest,omitempty"`
+
+	// expiresAt is the instant, in UTC, at which the credential stops working. It
+	// is only ever brought forward.
+	// +required
+	ExpiresAt metav1.Time `json:"expiresAt,omitzero"`
+}
+
+// ApiTokenList is a list of ApiTokens.
+//
+// +kubebuilder:object:root=true
+type ApiTokenList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []ApiToken `json:"items"`
+}
