@@ -1,0 +1,143 @@
+// Command apiserver is what tenants' requests reach: it authenticates them by API
+// token and passes them on to the product's backend.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/logging"
+	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/server"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "apiserver:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the flags say.
+type options struct {
+	server           server.Config
+	listeners        server.Listeners
+	recordsNamespace string
+	logs             logging.Options
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	logger, err := o.logs.New(os.Stderr)
+	if err != nil {
+		return err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("no access to a cluster (in a pod, or by --kubeconfig or KUBECONFIG): %w", err)
+	}
+	return serve(ctx, o, config, logger)
+}
+
+func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Logger) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	view := directory.New(logger)
+	backends := proxy.New(logger)
+	defer backends.Close()
+	o.server.Directory, o.server.Proxy, o.server.Logger, o.server.Metrics = view, backends, logger, registry
+	handler, err := server.New(o.server)
+	if err != nil {
+		return err
+	}
+	// The view outlives the listeners: what is revoked while requests drain ends
+	// them still.
+	viewContext, stopView := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopView()
+	group, groupContext := errgroup.WithContext(ctx)
+	group.Go(func() error { return view.Run(viewContext, config, o.recordsNamespace) })
+	group.Go(func() error {
+		defer stopView()
+		return server.Run(groupContext, o.listeners, handler, view, registry, logger)
+	})
+	return group.Wait()
+}
+
+func parse(args []string) (*options, error) {
+	o := &options{}
+	var trusted string
+	// controller-runtime puts --kubeconfig there.
+	flags := flag.CommandLine
+	flags.Init("apiserver", flag.ContinueOnError)
+	o.logs.AddFlags(flags)
+	flags.StringVar(&o.server.BaseDomain, "base-domain", "", "the domain whose subdomains are the tenants, such as example.com (required)")
+	flags.StringVar(&o.server.TokenPrefix, "token-prefix", v1alpha1.DefaultTokenPrefix, "what tokens begin with; the manager needs the same")
+	flags.StringVar(&o.server.ProblemBase, "problem-type-base", server.DefaultProblemBase, "what the type URI of a problem begins with; its code follows")
+	flags.StringVar(&trusted, "trusted-proxies", "", "comma-separated CIDRs of proxies whose X-Forwarded-For is believed, such as the Ingress controller's pods (default: none)")
+	flags.StringVar(&o.recordsNamespace, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records")
+	flags.StringVar(&o.listeners.HTTP, "listen", ":8080", "where plain HTTP is served, for an Ingress; empty for nowhere")
+	flags.StringVar(&o.listeners.HTTPS, "tls-listen", "", "where HTTPS is served; needs --tls-cert-file and --tls-key-file")
+	flags.StringVar(&o.listeners.CertFile, "tls-cert-file", "", "the certificate for HTTPS, as PEM; it is read again when it changes")
+	flags.StringVar(&o.listeners.KeyFile, "tls-key-file", "", "the certificate's key, as PEM")
+	flags.StringVar(&o.listeners.Admin, "admin-listen", ":8081", "where /healthz, /readyz and /metrics are served; empty for nowhere")
+	flags.DurationVar(&o.listeners.ShutdownDelay, "shutdown-delay", server.DefaultShutdownDelay, "how long to go on serving, not ready, after being told to end")
+	flags.DurationVar(&o.listeners.ShutdownGracePeriod, "shutdown-grace-period", server.DefaultShutdownGracePeriod, "how long requests under way may then take")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	var err error
+	if o.server.TrustedProxies, err = parsePrefixes(trusted); err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	return o, o.validate(flags.Args())
+}
+
+func (o *options) validate(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q; see --help", rest[0])
+	case o.server.BaseDomain == "":
+		return errors.New("--base-domain is required: the domain whose subdomains are the tenants, such as example.com")
+	case o.listeners.HTTP == "" && o.listeners.HTTPS == "":
+		return errors.New("set --listen or --tls-listen: else nothing is served")
+	case o.listeners.HTTPS != "" && (o.listeners.CertFile == "" || o.listeners.KeyFile == ""):
+		return errors.New("--tls-listen needs --tls-cert-file and --tls-key-file")
+	}
+	return nil
+}
+
+func parsePrefixes(list string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for text := range strings.SplitSeq(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a CIDR such as 10.0.0.0/8", text)
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
+}

@@ -1,0 +1,100 @@
+package apitoken
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/record"
+)
+
+// orphans deletes records whose ApiToken is gone. Its key is the record's, so
+// that records left from a time when no manager ran are found at its start.
+type orphans struct{ *Reconciler }
+
+func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
+	ours := predicate.NewPredicateFuncs(func(o client.Object) bool { return isOurs(o.(*corev1.Secret)) })
+	recordOf := func(_ context.Context, o client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.RecordsNamespace, Name: record.Name(o.GetUID())}}}
+	}
+	onDelete := predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("record-orphans").
+		For(&corev1.Secret{}, builder.WithPredicates(ours)).
+		Watches(&v1alpha1.ApiToken{}, handler.EnqueueRequestsFromMapFunc(recordOf), builder.WithPredicates(onDelete)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		Complete(reconcile.AsReconciler[*corev1.Secret](r.Client, orphans{r}))
+	if err != nil {
+		return fmt.Errorf("record-orphans controller: %w", err)
+	}
+	return nil
+}
+
+// Reconcile deletes the record if its ApiToken is gone. The cache only raises
+// the suspicion: after a change of leader it may lag behind the records.
+func (o orphans) Reconcile(ctx context.Context, secret *corev1.Secret) (ctrl.Result, error) {
+	key := apiTokenKey(secret)
+	for _, reader := range []client.Reader{o.Client, o.APIReader} {
+		var owner v1alpha1.ApiToken
+		err := reader.Get(ctx, key, &owner)
+		if err == nil && secret.Name == record.Name(owner.UID) {
+			return ctrl.Result{}, nil
+		}
+		if client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, fmt.Errorf("ApiToken %s of record %s: %w", key, secret.Name, err)
+		}
+	}
+	if err := o.refuseClaimants(ctx, secret); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, o.deleteRecord(ctx, secret)
+}
+
+// refuseClaimants refuses for good the ApiTokens that name a credential of the
+// record. They were applied beside its holder, perhaps while no manager ran to
+// refuse them; once the record is gone nothing would show that the credential
+// was another's, and a revoked one would come back under another name.
+func (o orphans) refuseClaimants(ctx context.Context, secret *corev1.Secret) error {
+	r, err := record.Decode(secret)
+	if err != nil {
+		return nil // it never opened anything
+	}
+	ids := []string{r.Current.ID}
+	if r.Previous != nil {
+		ids = append(ids, r.Previous.ID)
+	}
+	for _, id := range ids {
+		var claimants v1alpha1.ApiTokenList
+		err := o.Client.List(ctx, &claimants, client.InNamespace(r.Namespace), client.MatchingFields{indexCredential: id})
+		if err != nil {
+			return fmt.Errorf("ApiTokens with credential %s: %w", id, err)
+		}
+		for i := range claimants.Items {
+			claimant := &claimants.Items[i]
+			if !needsIssuing(claimant) || claimant.Spec.Credential.ID != id {
+				continue
+			}
+			status := claimant.Status.DeepCopy()
+			status.RefusedCredentialID = id
+			if err := o.writeStatus(ctx, claimant, status); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,341 @@
+package apitoken
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/conditions"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/record"
+	"github.com/latchkey-dev/latchkey/internal/token"
+)
+
+// facts are everything that a plan depends on. What is stored in the record is
+// not among them but for the scopes: a forged record must not turn into a
+// vouched one.
+type facts struct {
+	now   time.Time
+	token *v1alpha1.ApiToken
+	// tenant is the accepted Tenant of the token's namespace, or nil.
+	tenant *v1alpha1.Tenant
+	// policy is the PublicApi's, or nil where the tenant's PublicApi is missing.
+	policy *policy.Policy
+	// holder is the name of another ApiToken that holds this one's credential.
+	holder string
+	// live is how many other ApiTokens of the tenant are live.
+	live int
+	// recordedScopes are those that were granted before.
+	recordedScopes []string
+}
+
+// plan is what should be.
+type plan struct {
+	// record is the record that should be stored, or nil for none.
+	record *record.Record
+	status v1alpha1.ApiTokenStatus
+	// next is when the plan changes without anybody's doing, or zero.
+	next time.Time
+}
+
+// refusal says why a credential was not issued.
+type refusal struct {
+	reason, message string
+	// stalled says that only the author can mend it.
+	stalled bool
+	// retry is when to look again, or zero.
+	retry time.Time
+}
+
+// retryLimit is how soon a tenant that had too many live tokens is looked at again.
+const retryLimit = time.Minute
+
+func needsIssuing(t *v1alpha1.ApiToken) bool {
+	issued, wanted := t.Status.Credential, t.Spec.Credential
+	return wanted != nil && (issued == nil || issued.Digest != wanted.Digest)
+}
+
+// makePlan decides everything about one ApiToken. It fails only for an object
+// that the API server's validation can't have let through.
+func makePlan(f facts) (*plan, error) {
+	p := &plan{status: *f.token.Status.DeepCopy()}
+	p.status.ObservedGeneration = f.token.Generation
+	if f.token.Spec.Revoked && p.status.RevokedAt == nil {
+		p.status.RevokedAt = new(metav1.NewTime(f.now.Truncate(time.Second)))
+	}
+	if f.tenant == nil {
+		message := fmt.Sprintf("Namespace %s belongs to no accepted Tenant; see kubectl get tenants.", f.token.Namespace)
+		p.settle(f, policy.Unknown, &refusal{reason: v1alpha1.ReasonNoTenant, message: message})
+		return p, nil
+	}
+	var refused *refusal
+	if needsIssuing(f.token) {
+		if refused = mayIssue(f); refused == nil {
+			p.issue(f)
+		} else if refused.reason == v1alpha1.ReasonCredentialConflict {
+			p.status.RefusedCredentialID = f.token.Spec.Credential.ID
+		}
+	}
+	if p.status.Credential == nil {
+		if refused == nil {
+			refused = awaiting(f.token)
+		}
+		p.settle(f, policy.Unknown, refused)
+		return p, nil
+	}
+	p.bringForward(f)
+	if refused == nil {
+		refused = p.scopesRefusal(f)
+	}
+	p.settle(f, policy.Decide(p.state(f), f.now), refused)
+	return p, p.makeRecord(f)
+}
+
+func awaiting(t *v1alpha1.ApiToken) *refusal {
+	if t.Spec.Revoked {
+		return &refusal{reason: v1alpha1.ReasonRevoked, message: "Revoked before a credential was issued."}
+	}
+	return &refusal{
+		reason:  v1alpha1.ReasonAwaitingCredential,
+		message: fmt.Sprintf("No credential has been minted yet. Run: kubectl latchkey issue %s -n %s", t.Name, t.Namespace),
+	}
+}
+
+// mayIssue decides whether the credential in spec may be issued.
+func mayIssue(f facts) *refusal {
+	spec := &f.token.Spec
+	issuedAt := spec.Credential.IssuedAt.Time
+	again := "Mint a new credential: a refused one stays refused."
+	switch {
+	case spec.Revoked:
+		return &refusal{reason: v1alpha1.ReasonRevoked, message: "Revoked before the credential was issued."}
+	case f.token.Status.RefusedCredentialID == spec.Credential.ID:
+		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
+			message: fmt.Sprintf("Credential %s belonged to another ApiToken of the tenant when it was applied here. %s", spec.Credential.ID, again)}
+	case f.holder != "":
+		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
+			message: fmt.Sprintf("Credential %s belongs to ApiToken %s. %s", spec.Credential.ID, f.holder, again)}
+	case f.policy == nil:
+		return &refusal{reason: v1alpha1.ReasonPublicApiNotFound,
+			message: fmt.Sprintf("PublicApi %s of Tenant %s does not exist, so that no policy says what may be issued.", f.tenant.PublicApiName(), f.tenant.Name)}
+	case issuedAt.After(f.now.Add(policy.ClockTolerance)):
+		return &refusal{reason: v1alpha1.ReasonIssuedInFuture, retry: issuedAt.Add(-policy.ClockTolerance),
+			message: fmt.Sprintf("credential.issuedAt %s is in the future: the manager's clock says %s.", stamp(issuedAt), stamp(f.now))}
+	}
+	if violations := f.policy.Violations(spec, issuedAt, f.now, f.live); len(violations) > 0 {
+		return &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true, retry: f.now.Add(retryLimit),
+			message: "Not issued: " + strings.Join(violations, "; ") + "."}
+	}
+	if expiry := f.policy.Expiry(spec, issuedAt, f.now); !f.now.Before(expiry) {
+		return &refusal{reason: v1alpha1.ReasonExpired, message: fmt.Sprintf("Not issued: it would have expired at %s.", stamp(expiry))}
+	}
+	return nil
+}
+
+// issue makes the credential in spec the current one. The overlap of the one
+// that it replaces counts from the new one's issuedAt, so that a manager that
+// was down meanwhile does not prolong it.
+func (p *plan) issue(f facts) {
+	spec := &f.token.Spec
+	issuedAt := spec.Credential.IssuedAt.Time
+	if previous := p.status.Credential; previous != nil {
+		end := metav1.NewTime(issuedAt.Add(policy.Overlap(spec)))
+		if end.Before(&previous.ExpiresAt) {
+			previous.ExpiresAt = end
+		}
+		p.status.PreviousCredential = previous
+	}
+	p.status.RefusedCredentialID = ""
+	p.status.Credential = &v1alpha1.IssuedCredential{
+		ID:        spec.Credential.ID,
+		Digest:    spec.Credential.Digest,
+		ExpiresAt: metav1.NewTime(f.policy.Expiry(spec, issuedAt, f.now)),
+	}
+}
+
+// bringForward shortens what was issued to what spec says now. It never
+// lengthens: that takes a new credential.
+func (p *plan) bringForward(f facts) {
+	spec := &f.token.Spec
+	issued := []*v1alpha1.IssuedCredential{p.status.Credential}
+	if p.status.PreviousCredential != nil {
+		issued = append(issued, p.status.PreviousCredential)
+	}
+	for _, credential := range issued {
+		if spec.ExpiresAt != nil && spec.ExpiresAt.Before(&credential.ExpiresAt) {
+			credential.ExpiresAt = *spec.ExpiresAt
+		}
+	}
+	current := p.status.Credential
+	if spec.Lifetime != nil && spec.Credential != nil && spec.Credential.Digest == current.Digest {
+		end := metav1.NewTime(spec.Credential.IssuedAt.Add(spec.Lifetime.Duration))
+		if end.Before(&current.ExpiresAt) {
+			current.ExpiresAt = end
+		}
+	}
+}
+
+func (p *plan) scopesRefusal(f facts) *refusal {
+	if f.policy == nil {
+		return nil
+	}
+	added := slices.DeleteFunc(slices.Clone(f.token.Spec.Scopes), func(scope string) bool {
+		return slices.Contains(f.recordedScopes, scope)
+	})
+	if violations := f.policy.ScopeViolations(added); len(violations) > 0 {
+		return &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true,
+			message: "Not granted: " + strings.Join(violations, "; ") + "."}
+	}
+	return nil
+}
+
+func (p *plan) state(f facts) policy.State {
+	s := policy.State{Tenant: policy.TenantMissing, Revoked: f.token.Spec.Revoked, NotAfter: p.notAfter()}
+	if f.tenant != nil {
+		s.Tenant = policy.TenantActive
+		if f.tenant.Spec.Suspended {
+			s.Tenant = policy.TenantSuspended
+		}
+	}
+	return s
+}
+
+// notAfter is when the last of the token's credentials expires.
+func (p *plan) notAfter() time.Time {
+	end := p.status.Credential.ExpiresAt.Time
+	if previous := p.status.PreviousCredential; previous != nil && previous.ExpiresAt.After(end) {
+		end = previous.ExpiresAt.Time
+	}
+	return end
+}
+
+// settle turns the verdict and what was refused into conditions, and finds the
+// next instant at which they change.
+func (p *plan) settle(f facts, verdict policy.Verdict, refused *refusal) {
+	set := func(conditionType string, status bool, reason, message string) {
+		conditions.Set(&p.status.Conditions, conditionType, status, reason, message, f.token.Generation, f.now)
+	}
+	active := map[policy.Verdict]func() (reason, message string){
+		policy.Works:   func() (string, string) { return v1alpha1.ReasonIssued, "Works until " + stamp(p.notAfter()) + "." },
+		policy.Expired: func() (string, string) { return v1alpha1.ReasonExpired, "Expired at " + stamp(p.notAfter()) + "." },
+		policy.Revoked: func() (string, string) {
+			return v1alpha1.ReasonRevoked, "Revoked; seen at " + stamp(p.status.RevokedAt.Time) + "."
+		},
+		policy.Suspended: func() (string, string) {
+			return v1alpha1.ReasonTenantSuspended, "Tenant " + f.tenant.Name + " is suspended."
+		},
+		policy.Unknown: func() (string, string) { return refused.reason, refused.message },
+	}
+	reason, message := active[verdict]()
+	set(v1alpha1.ConditionActive, verdict == policy.Works, reason, message)
+
+	if refused != nil && refused.stalled {
+		set(v1alpha1.ConditionStalled, true, refused.reason, refused.message)
+	} else {
+		meta.RemoveStatusCondition(&p.status.Conditions, v1alpha1.ConditionStalled)
+	}
+	instants := p.expiryInstants(f, verdict, set)
+	if refused != nil {
+		instants = append(instants, refused.retry)
+	}
+	p.next, _ = policy.Earliest(f.now, instants...)
+}
+
+// expiryInstants sets ExpiringSoon and returns when anything about the expiry
+// changes.
+func (p *plan) expiryInstants(f facts, verdict policy.Verdict, set func(string, bool, string, string)) []time.Time {
+	if p.status.Credential == nil || f.policy == nil {
+		meta.RemoveStatusCondition(&p.status.Conditions, v1alpha1.ConditionExpiringSoon)
+		return nil
+	}
+	end := p.status.Credential.ExpiresAt.Time
+	state := p.state(f)
+	state.NotAfter = end
+	notice := f.policy.Notice
+	switch {
+	case verdict != policy.Works:
+		set(v1alpha1.ConditionExpiringSoon, false, v1alpha1.ReasonNotActive, "The token does not work.")
+	case policy.ExpiringSoon(state, notice, f.now):
+		set(v1alpha1.ConditionExpiringSoon, true, v1alpha1.ReasonWithinNotice,
+			fmt.Sprintf("Credential %s expires at %s. Mint a new one before.", p.status.Credential.ID, stamp(end)))
+	default:
+		set(v1alpha1.ConditionExpiringSoon, false, v1alpha1.ReasonNotExpiringSoon, "Expires at "+stamp(end)+".")
+	}
+	instants := []time.Time{end, end.Add(-notice), p.retainedUntil(f)}
+	if p.status.PreviousCredential != nil {
+		instants = append(instants, p.status.PreviousCredential.ExpiresAt.Time)
+	}
+	return instants
+}
+
+// retainedUntil is when the record of a token that works no more is deleted.
+func (p *plan) retainedUntil(f facts) time.Time {
+	end := p.notAfter()
+	if p.status.RevokedAt != nil && p.status.RevokedAt.Time.Before(end) {
+		end = p.status.RevokedAt.Time
+	}
+	return end.Add(f.policy.Retention)
+}
+
+// makeRecord fills in the record from what was issued.
+func (p *plan) makeRecord(f facts) error {
+	if f.policy != nil && !f.now.Before(p.retainedUntil(f)) {
+		return nil
+	}
+	r := &record.Record{
+		Tenant:    f.tenant.Name,
+		Namespace: f.token.Namespace,
+		Name:      f.token.Name,
+		UID:       f.token.UID,
+		Owner:     f.token.Spec.Owner,
+		Scopes:    grantedScopes(f),
+	}
+	for _, cidr := range f.token.Spec.AllowedCIDRs {
+		prefix, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			return fmt.Errorf("spec.allowedCIDRs has %q: %w", cidr, err)
+		}
+		r.AllowedCIDRs = append(r.AllowedCIDRs, prefix.Masked())
+	}
+	current, err := recorded(p.status.Credential)
+	if err != nil {
+		return fmt.Errorf("status.credential: %w", err)
+	}
+	r.Current = *current
+	if p.status.PreviousCredential != nil {
+		if r.Previous, err = recorded(p.status.PreviousCredential); err != nil {
+			return fmt.Errorf("status.previousCredential: %w", err)
+		}
+	}
+	p.record = r
+	return nil
+}
+
+// grantedScopes are the scopes of spec that the policy knows or that were granted
+// while it knew them.
+func grantedScopes(f facts) []string {
+	var granted []string
+	for _, scope := range f.token.Spec.Scopes {
+		known := f.policy != nil && slices.Contains(f.policy.Scopes, scope)
+		if known || slices.Contains(f.recordedScopes, scope) {
+			granted = append(granted, scope)
+		}
+	}
+	return granted
+}
+
+func recorded(c *v1alpha1.IssuedCredential) (*record.Credential, error) {
+	digest, err := token.ParseDigest(c.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return &record.Credential{ID: c.ID, Digest: digest, NotAfter: c.ExpiresAt.UTC()}, nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,187 @@
+// Package apitoken reconciles ApiTokens into records: the Secrets by which the
+// API server knows them. One file decides (plan.go), one reads and writes
+// (reconciler.go), one finds who holds a credential (holder.go), and one deletes
+// the records of ApiTokens that are gone (orphan.go).
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	apitokenac "github.com/latchkey-dev/latchkey/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/conditions"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/record"
+)
+
+// Reconciler turns ApiTokens into records and conditions.
+type Reconciler struct {
+	// Client reads from the manager's cache and writes to the API server.
+	Client client.Client
+	// APIReader reads from the API server itself.
+	APIReader client.Reader
+	// Recorder records events.
+	Recorder events.EventRecorder
+	// Clock tells the time; clock.RealClock{} outside tests.
+	Clock clock.PassiveClock
+	// RecordsNamespace is where the records are kept.
+	RecordsNamespace string
+	// Workers is how many ApiTokens are reconciled at a time.
+	Workers int
+}
+
+// SetupWithManager registers the controllers of this package.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	if r.Client == nil || r.APIReader == nil || r.Recorder == nil || r.Clock == nil || r.RecordsNamespace == "" || r.Workers < 1 {
+		return errors.New("apitoken.Reconciler: Client, APIReader, Recorder, Clock, RecordsNamespace and Workers are required")
+	}
+	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	err := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.ApiToken{}).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(tokenOfRecord)).
+		Watches(&v1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfTenant)).
+		Watches(&v1alpha1.PublicApi{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfPublicApi)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		Complete(reconcile.AsReconciler(r.Client, r))
+	if err != nil {
+		return fmt.Errorf("apitoken controller: %w", err)
+	}
+	return r.setupOrphans(mgr)
+}
+
+// Reconcile makes record and status of an ApiToken what they should be now.
+func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (ctrl.Result, error) {
+	if !object.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // the record goes when the ApiToken is gone; the server sees this itself
+	}
+	stored, foreign, err := r.storedRecord(ctx, object)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	f, err := r.gather(ctx, object, stored)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	p, err := makePlan(f)
+	if err != nil {
+		return ctrl.Result{}, reconcile.TerminalError(fmt.Errorf("ApiToken %s/%s: %w", object.Namespace, object.Name, err))
+	}
+	if foreign && p.record != nil {
+		p.recordConflict(f, record.Name(object.UID), r.RecordsNamespace)
+	} else if err := r.storeRecord(ctx, stored, p.record); errors.Is(err, errForeignRecord) {
+		p.recordConflict(f, record.Name(object.UID), r.RecordsNamespace)
+	} else if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.writeStatus(ctx, object, &p.status); err != nil {
+		return ctrl.Result{}, err
+	}
+	if p.next.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{RequeueAfter: p.next.Sub(f.now)}, nil
+}
+
+// gather collects the facts that a plan depends on.
+func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken, stored *corev1.Secret) (facts, error) {
+	f := facts{now: r.Clock.Now(), token: object}
+	tenant, err := r.tenantOf(ctx, object.Namespace)
+	if err != nil || tenant == nil {
+		return f, err
+	}
+	f.tenant = tenant
+	if f.policy, err = r.policyOf(ctx, tenant); err != nil {
+		return f, err
+	}
+	if stored != nil {
+		if decoded, err := record.Decode(stored); err == nil {
+			f.recordedScopes = decoded.Scopes
+		}
+	}
+	if !needsIssuing(object) {
+		return f, nil
+	}
+	if f.holder, err = r.holderOf(ctx, object); err != nil {
+		return f, err
+	}
+	f.live, err = r.liveBeside(ctx, object, f.now)
+	return f, err
+}
+
+// tenantOf is the accepted Tenant that has the namespace, or nil.
+func (r *Reconciler) tenantOf(ctx context.Context, namespace string) (*v1alpha1.Tenant, error) {
+	var tenants v1alpha1.TenantList
+	if err := r.Client.List(ctx, &tenants, client.MatchingFields{indexTenantNamespace: namespace}); err != nil {
+		return nil, fmt.Errorf("tenants of namespace %s: %w", namespace, err)
+	}
+	var found *v1alpha1.Tenant
+	for i := range tenants.Items {
+		tenant := &tenants.Items[i]
+		if tenant.DeletionTimestamp.IsZero() && (found == nil || tenant.CreationTimestamp.Before(&found.CreationTimestamp)) {
+			found = tenant
+		}
+	}
+	return found, nil
+}
+
+func (r *Reconciler) policyOf(ctx context.Context, tenant *v1alpha1.Tenant) (*policy.Policy, error) {
+	var api v1alpha1.PublicApi
+	err := r.Client.Get(ctx, client.ObjectKey{Name: tenant.PublicApiName()}, &api)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("PublicApi %s: %w", tenant.PublicApiName(), err)
+	}
+	return new(policy.Of(&api)), nil
+}
+
+// writeStatus applies the status where it differs, and announces what changed.
+func (r *Reconciler) writeStatus(ctx context.Context, object *v1alpha1.ApiToken, status *v1alpha1.ApiTokenStatus) error {
+	if equality.Semantic.DeepEqual(&object.Status, status) {
+		return nil
+	}
+	applied := apitokenac.ApiTokenStatus().
+		WithObservedGeneration(status.ObservedGeneration).
+		WithConditions(conditions.Apply(status.Conditions)...)
+	applied.Credential = issuedCredential(status.Credential)
+	applied.PreviousCredential = issuedCredential(status.PreviousCredential)
+	applied.RevokedAt = status.RevokedAt
+	if status.RefusedCredentialID != "" {
+		applied.WithRefusedCredentialID(status.RefusedCredentialID)
+	}
+	// With its UID the write can't reach a successor of the same name.
+	object2 := apitokenac.ApiToken(object.Name, object.Namespace).WithUID(object.UID).WithStatus(applied)
+	err := r.Client.Status().Apply(ctx, object2, client.FieldOwner(v1alpha1.FieldOwnerApiToken), client.ForceOwnership)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // deleted meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("status of ApiToken %s/%s: %w", object.Namespace, object.Name, err)
+	}
+	conditions.Announce(r.Recorder, object, v1alpha1.ConditionActive, object.Status.Conditions, status.Conditions,
+		v1alpha1.ReasonAwaitingCredential, v1alpha1.ReasonTenantSuspended, v1alpha1.ReasonNoTenant)
+	return nil
+}
+
+func issuedCredential(c *v1alpha1.IssuedCredential) *apitokenac.IssuedCredentialApplyConfiguration {
+	if c == nil {
+		return nil
+	}
+	return apitokenac.IssuedCredential().WithID(c.ID).WithDigest(c.Digest).WithExpiresAt(c.ExpiresAt)
+}

@@ -1,0 +1,101 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/conditions"
+	"github.com/latchkey-dev/latchkey/internal/record"
+)
+
+// errForeignRecord says that a Secret which is not ours has the record's name.
+var errForeignRecord = errors.New("a Secret of this name exists that Latchkey did not make")
+
+// storedRecord is the Secret with the ApiToken's record, or nil. foreign says
+// that one of that name exists which is not ours: it is refused and left as it is
+// (CVE-2026-42876: a controller that adopts what it finds hands its own rights
+// to whoever was there first).
+func (r *Reconciler) storedRecord(ctx context.Context, object *v1alpha1.ApiToken) (stored *corev1.Secret, foreign bool, err error) {
+	stored = &corev1.Secret{}
+	key := client.ObjectKey{Namespace: r.RecordsNamespace, Name: record.Name(object.UID)}
+	if err := r.Client.Get(ctx, key, stored); apierrors.IsNotFound(err) {
+		return nil, false, nil
+	} else if err != nil {
+		return nil, false, fmt.Errorf("record %s: %w", key, err)
+	}
+	if !isOurs(stored) {
+		return nil, true, nil
+	}
+	return stored, false, nil
+}
+
+func isOurs(secret *corev1.Secret) bool {
+	return secret.Type == record.SecretType && secret.Labels[v1alpha1.LabelManagedBy] == v1alpha1.ManagedBy
+}
+
+// storeRecord makes the stored record the wanted one, either of which may be
+// nil. An update carries the resourceVersion that was read.
+func (r *Reconciler) storeRecord(ctx context.Context, stored *corev1.Secret, wanted *record.Record) error {
+	switch {
+	case wanted == nil && stored == nil:
+		return nil
+	case wanted == nil:
+		return r.deleteRecord(ctx, stored)
+	case stored == nil:
+		err := r.Client.Create(ctx, wanted.Secret(r.RecordsNamespace))
+		if apierrors.IsAlreadyExists(err) {
+			return r.explainExisting(ctx, wanted)
+		}
+		if err != nil {
+			return fmt.Errorf("create record of ApiToken %s/%s: %w", wanted.Namespace, wanted.Name, err)
+		}
+		return nil
+	}
+	secret := wanted.Secret(r.RecordsNamespace)
+	if equality.Semantic.DeepEqual(stored.Data, secret.Data) && equality.Semantic.DeepEqual(stored.Labels, secret.Labels) {
+		return nil
+	}
+	secret.ResourceVersion, secret.UID = stored.ResourceVersion, stored.UID
+	if err := r.Client.Update(ctx, secret); err != nil {
+		return fmt.Errorf("update record of ApiToken %s/%s: %w", wanted.Namespace, wanted.Name, err)
+	}
+	return nil
+}
+
+// explainExisting tells a record of somebody else's from one that our cache does
+// not show yet.
+func (r *Reconciler) explainExisting(ctx context.Context, wanted *record.Record) error {
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: r.RecordsNamespace, Name: record.Name(wanted.UID)}
+	if err := r.APIReader.Get(ctx, key, secret); err != nil {
+		return fmt.Errorf("record %s: %w", key, err)
+	}
+	if !isOurs(secret) {
+		return errForeignRecord
+	}
+	return fmt.Errorf("record %s: not in the cache yet", key)
+}
+
+func (r *Reconciler) deleteRecord(ctx context.Context, stored *corev1.Secret) error {
+	err := r.Client.Delete(ctx, stored, client.Preconditions{UID: &stored.UID})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete record %s: %w", stored.Name, err)
+	}
+	return nil
+}
+
+// recordConflict turns a plan into one for a token whose record's name is taken.
+func (p *plan) recordConflict(f facts, name, namespace string) {
+	message := fmt.Sprintf("Secret %s in namespace %s exists and was not made by Latchkey. It is left untouched; "+
+		"once it is gone the credential is issued.", name, namespace)
+	p.status.Credential, p.status.PreviousCredential = f.token.Status.Credential, f.token.Status.PreviousCredential
+	conditions.Set(&p.status.Conditions, v1alpha1.ConditionActive, false, v1alpha1.ReasonRecordConflict, message, f.token.Generation, f.now)
+	conditions.Set(&p.status.Conditions, v1alpha1.ConditionStalled, true, v1alpha1.ReasonRecordConflict, message, f.token.Generation, f.now)
+}

@@ -1,0 +1,131 @@
+// Package controllers puts the controllers of its subpackages, one a kind, into
+// one manager.
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers/apitoken"
+	"github.com/latchkey-dev/latchkey/controllers/publicapi"
+	"github.com/latchkey-dev/latchkey/controllers/tenant"
+)
+
+// LeaseName is the name of the Lease by which managers elect a leader.
+const LeaseName = "latchkey-manager"
+
+// workers is how many ApiTokens are reconciled at a time. Each waits for two
+// writes; a kube-apiserver takes about a thousand a second.
+const workers = 16
+
+// Options are what an installation says of its manager.
+type Options struct {
+	// Tenant is what the installation says of its tenants.
+	Tenant tenant.Config
+	// RecordsNamespace is where the records are kept.
+	RecordsNamespace string
+	// LeaderElection makes one of several managers work at a time.
+	LeaderElection bool
+	// MetricsAddress and HealthAddress are where metrics and probes are served;
+	// "0" means nowhere.
+	MetricsAddress, HealthAddress string
+	// Logger is where the controllers log.
+	Logger logr.Logger
+	// Clock tells the time; nil means the system's.
+	Clock clock.PassiveClock
+	// SkipNameValidation permits several managers in one process, for tests.
+	SkipNameValidation bool
+}
+
+// NewManager makes a manager with every controller. It works once started.
+func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.Manager, error) {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                        newScheme(),
+		Logger:                        o.Logger,
+		Cache:                         cacheOptions(o),
+		Client:                        client.Options{FieldValidation: metav1.FieldValidationStrict},
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:        o.HealthAddress,
+		LeaderElection:                o.LeaderElection,
+		LeaderElectionID:              LeaseName,
+		LeaderElectionNamespace:       o.Tenant.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		Controller:                    config.Controller{SkipNameValidation: &o.SkipNameValidation},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("manager: %w", err)
+	}
+	if err := addControllers(ctx, mgr, o); err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	publicApis := &publicapi.Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("latchkey-publicapi-controller"), Clock: o.Clock,
+	}
+	if err := publicApis.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	tenants := &tenant.Reconciler{
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(),
+		Recorder: mgr.GetEventRecorder("latchkey-tenant-controller"), Clock: o.Clock, Config: o.Tenant,
+	}
+	if err := tenants.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	tokens := &apitoken.Reconciler{
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(),
+		Recorder: mgr.GetEventRecorder("latchkey-apitoken-controller"), Clock: o.Clock,
+		RecordsNamespace: o.RecordsNamespace, Workers: workers,
+	}
+	return tokens.SetupWithManager(ctx, mgr)
+}
+
+// cacheOptions keep in memory only what the controllers look at: no Secret but
+// the records, and of RoleBindings and Ingresses only those made here.
+func cacheOptions(o Options) cache.Options {
+	ours := labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})
+	return cache.Options{
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}:        {Namespaces: map[string]cache.Config{o.RecordsNamespace: {}}},
+			&networkingv1.Ingress{}: {Namespaces: map[string]cache.Config{o.Tenant.SystemNamespace: {LabelSelector: ours}}},
+			&rbacv1.RoleBinding{}:   {Label: ours},
+		},
+	}
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}

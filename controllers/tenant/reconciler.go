@@ -1,0 +1,245 @@
+// Package tenant reconciles Tenants into what a customer gets: a namespace
+// (namespace.go), RoleBindings for its members (members.go), and an Ingress for
+// its host (ingress.go). All are owned by the Tenant, so that Kubernetes' garbage
+// collector removes them with it and no finalizer is needed.
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	latchkeyac "github.com/latchkey-dev/latchkey/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/conditions"
+)
+
+// Config is what an installation says of its tenants.
+type Config struct {
+	// BaseDomain is what every tenant's host ends with, such as example.com.
+	BaseDomain string
+	// SystemNamespace is where the Ingresses are made.
+	SystemNamespace string
+	// ReservedNames are subdomains that no new Tenant gets.
+	ReservedNames []string
+	// TokenPrefix is what new tokens begin with.
+	TokenPrefix string
+	// Ingress says how tenants' hosts are routed.
+	Ingress IngressConfig
+}
+
+// Reconciler provisions Tenants.
+type Reconciler struct {
+	// Client reads from the manager's cache and writes to the API server.
+	Client client.Client
+	// APIReader reads from the API server itself.
+	APIReader client.Reader
+	// Recorder records events.
+	Recorder events.EventRecorder
+	// Clock tells the time; clock.RealClock{} outside tests.
+	Clock clock.PassiveClock
+	// Config is what the installation says.
+	Config Config
+}
+
+// problem stops provisioning with a condition: it is a user's to mend, or passes
+// by itself, and trying again at once would not help.
+type problem struct {
+	reason, message string
+	stalled         bool
+}
+
+func (p *problem) Error() string { return p.reason + ": " + p.message }
+
+// scope is what the phases of one reconciliation share.
+type scope struct {
+	tenant *v1alpha1.Tenant
+	// api is the tenant's PublicApi, or nil if there is none.
+	api *v1alpha1.PublicApi
+	// status is what will be written.
+	status *v1alpha1.TenantStatus
+}
+
+// SetupWithManager registers the controller.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if r.Client == nil || r.APIReader == nil || r.Recorder == nil || r.Clock == nil || r.Config.BaseDomain == "" || r.Config.SystemNamespace == "" {
+		return errors.New("tenant.Reconciler: Client, APIReader, Recorder, Clock, Config.BaseDomain and Config.SystemNamespace are required")
+	}
+	err := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.Tenant{}).
+		Owns(&rbacv1.RoleBinding{}).
+		Owns(&networkingv1.Ingress{}).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfNamespace)).
+		Watches(&v1alpha1.PublicApi{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfPublicApi)).
+		Complete(reconcile.AsReconciler(r.Client, r))
+	if err != nil {
+		return fmt.Errorf("tenant controller: %w", err)
+	}
+	return nil
+}
+
+// Reconcile provisions a Tenant.
+func (r *Reconciler) Reconcile(ctx context.Context, tenant *v1alpha1.Tenant) (ctrl.Result, error) {
+	if !tenant.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // the garbage collector takes what it owns
+	}
+	s := &scope{tenant: tenant, status: tenant.Status.DeepCopy()}
+	s.status.ObservedGeneration = tenant.Generation
+
+	err := r.provision(ctx, s)
+	var found *problem
+	if err != nil && !errors.As(err, &found) {
+		return ctrl.Result{}, fmt.Errorf("tenant %s: %w", tenant.Name, err)
+	}
+	r.conclude(s, found)
+	return ctrl.Result{}, r.writeStatus(ctx, s)
+}
+
+// provision runs the phases in order and stops at the first that fails.
+func (r *Reconciler) provision(ctx context.Context, s *scope) error {
+	for _, phase := range []func(context.Context, *scope) error{
+		r.checkName,
+		r.findPublicApi,
+		r.reconcileNamespace,
+		r.reconcileMembers,
+		r.requirePublicApi,
+		r.reconcileIngress,
+	} {
+		if err := phase(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkName refuses reserved names, but not those of Tenants that were accepted
+// before the name was reserved: that would break a customer.
+func (r *Reconciler) checkName(_ context.Context, s *scope) error {
+	if s.status.Namespace == "" && slices.Contains(r.Config.ReservedNames, s.tenant.Name) {
+		return &problem{v1alpha1.ReasonNameReserved,
+			fmt.Sprintf("The subdomain %s is reserved by this installation (--reserved-names). Choose another name.", s.tenant.Name), true}
+	}
+	s.status.Host = r.host(s.tenant)
+	return nil
+}
+
+func (r *Reconciler) host(t *v1alpha1.Tenant) string { return t.Name + "." + r.Config.BaseDomain }
+
+func (r *Reconciler) findPublicApi(ctx context.Context, s *scope) error {
+	var api v1alpha1.PublicApi
+	err := r.Client.Get(ctx, client.ObjectKey{Name: s.tenant.PublicApiName()}, &api)
+	if err == nil {
+		s.api = &api
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// requirePublicApi comes after namespace and members, which do not need one.
+func (r *Reconciler) requirePublicApi(_ context.Context, s *scope) error {
+	if s.api == nil {
+		return &problem{v1alpha1.ReasonPublicApiNotFound,
+			fmt.Sprintf("PublicApi %s does not exist: apply it, or change spec.publicApi.", s.tenant.PublicApiName()), false}
+	}
+	return nil
+}
+
+// conclude sets the conditions.
+func (r *Reconciler) conclude(s *scope, found *problem) {
+	set := func(conditionType string, status bool, reason, message string) {
+		conditions.Set(&s.status.Conditions, conditionType, status, reason, message, s.tenant.Generation, r.Clock.Now())
+	}
+	switch {
+	case found != nil:
+		set(v1alpha1.ConditionReady, false, found.reason, found.message)
+	case s.tenant.Spec.Suspended:
+		set(v1alpha1.ConditionReady, true, v1alpha1.ReasonSuspended, "Provisioned; spec.suspended stops every token.")
+	default:
+		set(v1alpha1.ConditionReady, true, v1alpha1.ReasonProvisioned, "Served on "+s.status.Host+".")
+	}
+	if found != nil && found.stalled {
+		set(v1alpha1.ConditionStalled, true, found.reason, found.message)
+	} else {
+		meta.RemoveStatusCondition(&s.status.Conditions, v1alpha1.ConditionStalled)
+	}
+}
+
+// writeStatus applies the status where it differs, and announces what changed.
+func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
+	if equality.Semantic.DeepEqual(&s.tenant.Status, s.status) {
+		return nil
+	}
+	status := latchkeyac.TenantStatus().
+		WithObservedGeneration(s.status.ObservedGeneration).
+		WithConditions(conditions.Apply(s.status.Conditions)...)
+	if s.status.Namespace != "" {
+		status.WithNamespace(s.status.Namespace)
+	}
+	if s.status.Host != "" {
+		status.WithHost(s.status.Host)
+	}
+	applied := latchkeyac.Tenant(s.tenant.Name).WithUID(s.tenant.UID).WithStatus(status)
+	err := r.Client.Status().Apply(ctx, applied, client.FieldOwner(v1alpha1.FieldOwnerTenant), client.ForceOwnership)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // deleted meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("status of Tenant %s: %w", s.tenant.Name, err)
+	}
+	conditions.Announce(r.Recorder, s.tenant, v1alpha1.ConditionReady, s.tenant.Status.Conditions, s.status.Conditions)
+	return nil
+}
+
+// owner is the owner reference that makes an object go with its Tenant.
+func (s *scope) owner() *metav1ac.OwnerReferenceApplyConfiguration {
+	return metav1ac.OwnerReference().
+		WithAPIVersion(v1alpha1.SchemeGroupVersion.String()).
+		WithKind("Tenant").
+		WithName(s.tenant.Name).
+		WithUID(s.tenant.UID).
+		WithController(true)
+}
+
+// labels mark what the controller made for a Tenant.
+func (s *scope) labels() map[string]string {
+	return map[string]string{
+		v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
+		v1alpha1.LabelTenant:    s.tenant.Name,
+	}
+}
+
+func (r *Reconciler) tenantsOfPublicApi(ctx context.Context, object client.Object) []reconcile.Request {
+	return r.tenantsWhere(ctx, func(t *v1alpha1.Tenant) bool { return t.PublicApiName() == object.GetName() })
+}
+
+func (r *Reconciler) tenantsOfNamespace(ctx context.Context, object client.Object) []reconcile.Request {
+	return r.tenantsWhere(ctx, func(t *v1alpha1.Tenant) bool { return t.NamespaceName() == object.GetName() })
+}
+
+func (r *Reconciler) tenantsWhere(ctx context.Context, matches func(*v1alpha1.Tenant) bool) []reconcile.Request {
+	var tenants v1alpha1.TenantList
+	if err := r.Client.List(ctx, &tenants, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // the cache's List of everything does not fail
+	}
+	var requests []reconcile.Request
+	for i := range tenants.Items {
+		if matches(&tenants.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&tenants.Items[i])})
+		}
+	}
+	return requests
+}

@@ -1,0 +1,273 @@
+// Package controlplane starts a real etcd, kube-apiserver and, where asked,
+// kube-controller-manager on loopback, for `make run` and for the tests.
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/latchkey-dev/latchkey/internal/process"
+)
+
+const (
+	startTimeout = 2 * time.Minute
+	stopTimeout  = 20 * time.Second
+)
+
+// Options say what to start.
+type Options struct {
+	// Binaries is the folder with etcd, kube-apiserver and
+	// kube-controller-manager. See Binaries.
+	Binaries string
+	// Dir keeps certificates, etcd's data and logs. It must exist.
+	Dir string
+	// ControllerManager also starts kube-controller-manager, so that deleted
+	// namespaces end and garbage is collected.
+	ControllerManager bool
+	// AuditLog, if set, is the file to which the API server writes requests and
+	// responses in full.
+	AuditLog string
+}
+
+// ControlPlane is a control plane that was started.
+type ControlPlane struct {
+	// Config is an administrator's access to it.
+	Config *rest.Config
+
+	dir               string
+	environment       *envtest.Environment
+	apiServer         *envtest.APIServer
+	controllerManager *process.Process
+}
+
+// Binaries finds the control plane's binaries: in KUBEBUILDER_ASSETS, or built
+// and cached by hack/controlplane/build.sh, whose progress goes to stderr.
+func Binaries() (string, error) {
+	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
+		missing := func(name string) bool {
+			_, err := os.Stat(filepath.Join(dir, name))
+			return err != nil
+		}
+		if !missing("etcd") && !missing("kube-apiserver") && !missing("kube-controller-manager") && !missing("kubectl") {
+			return dir, nil
+		}
+	}
+	script := filepath.Join(Root(), "hack", "controlplane", "build.sh")
+	cmd := exec.Command("bash", script)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", script, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// Root is the root of the checkout that this file was compiled from.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+// Start starts a control plane and waits until it is usable. When ctx ends
+// before, what was started is stopped again.
+func Start(ctx context.Context, o Options) (*ControlPlane, error) {
+	cp := &ControlPlane{dir: o.Dir, apiServer: &envtest.APIServer{CertDir: filepath.Join(o.Dir, "pki")}}
+	etcd := &envtest.Etcd{DataDir: filepath.Join(o.Dir, "etcd")}
+	for _, dir := range []string{cp.apiServer.CertDir, etcd.DataDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	cp.configureAPIServer(o)
+	logs, err := openLogs(o.Dir, "etcd.log", "kube-apiserver.log")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { // the children have their own descriptors by then
+		for _, log := range logs {
+			_ = log.Close()
+		}
+	}()
+	etcd.Out, etcd.Err = logs[0], logs[0]
+	cp.apiServer.Out, cp.apiServer.Err = logs[1], logs[1]
+	cp.environment = &envtest.Environment{
+		ControlPlane:             envtest.ControlPlane{APIServer: cp.apiServer, Etcd: etcd},
+		BinaryAssetsDirectory:    o.Binaries,
+		ControlPlaneStartTimeout: startTimeout,
+		ControlPlaneStopTimeout:  stopTimeout,
+	}
+	// The folder is given, so that an inherited KUBEBUILDER_ASSETS must not win.
+	cp.apiServer.Path = filepath.Join(o.Binaries, "kube-apiserver")
+	etcd.Path = filepath.Join(o.Binaries, "etcd")
+
+	if cp.Config, err = cp.environment.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the control plane (logs in %s): %w", o.Dir, err), cp.Stop())
+	}
+	if o.ControllerManager && ctx.Err() == nil {
+		err = cp.startControllerManager(ctx, o)
+	}
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return nil, errors.Join(err, cp.Stop())
+	}
+	return cp, nil
+}
+
+func (cp *ControlPlane) configureAPIServer(o Options) {
+	args := cp.apiServer.Configure()
+	// The tests' clients share one flow; fairness between them is not their subject.
+	args.Set("enable-priority-and-fairness", "false")
+	args.Set("max-requests-inflight", "4000").Set("max-mutating-requests-inflight", "2000")
+	if o.AuditLog != "" {
+		policy := filepath.Join(o.Dir, "audit-policy.yaml")
+		content := "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: RequestResponse}]\n"
+		if err := os.WriteFile(policy, []byte(content), 0o600); err == nil {
+			args.Set("audit-policy-file", policy).Set("audit-log-path", o.AuditLog)
+		}
+	}
+}
+
+func openLogs(dir string, names ...string) ([]*os.File, error) {
+	files := make([]*os.File, 0, len(names))
+	for _, name := range names {
+		file, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+func (cp *ControlPlane) startControllerManager(ctx context.Context, o Options) error {
+	kubeconfig := filepath.Join(o.Dir, "controller-manager.kubeconfig")
+	if err := cp.WriteKubeconfig(kubeconfig); err != nil {
+		return err
+	}
+	port, err := FreePort()
+	if err != nil {
+		return err
+	}
+	cp.controllerManager, err = process.Start(process.Command{
+		Path: filepath.Join(o.Binaries, "kube-controller-manager"),
+		Args: []string{
+			"--kubeconfig=" + kubeconfig,
+			"--authentication-kubeconfig=" + kubeconfig,
+			"--authorization-kubeconfig=" + kubeconfig,
+			"--authorization-always-allow-paths=/healthz",
+			"--service-account-private-key-file=" + filepath.Join(cp.apiServer.CertDir, "sa-signer.key"),
+			"--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller",
+			"--leader-elect=false",
+			"--kube-api-qps=500", "--kube-api-burst=1000",
+			"--cert-dir=" + filepath.Join(o.Dir, "controller-manager-pki"),
+			"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port),
+		},
+		LogFile: filepath.Join(o.Dir, "kube-controller-manager.log"),
+	})
+	if err != nil {
+		return err
+	}
+	return cp.waitForControllerManager(ctx, fmt.Sprintf("https://127.0.0.1:%d/healthz", port))
+}
+
+func (cp *ControlPlane) waitForControllerManager(ctx context.Context, healthz string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	client := &http.Client{Transport: insecureTransport(), Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if response, err := client.Get(healthz); err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-cp.controllerManager.Done():
+			return cp.controllerManager.Err()
+		case <-ctx.Done():
+			return fmt.Errorf("kube-controller-manager is not healthy: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends the control plane's processes.
+func (cp *ControlPlane) Stop() error {
+	var err error
+	if cp.controllerManager != nil {
+		err = cp.controllerManager.Stop(stopTimeout)
+	}
+	return errors.Join(err, cp.environment.Stop())
+}
+
+// WriteKubeconfig writes an administrator's kubeconfig to a file with mode 0600.
+func (cp *ControlPlane) WriteKubeconfig(file string) error {
+	return os.WriteFile(file, cp.environment.KubeConfig, 0o600)
+}
+
+// UserConfig is the access of a user with the groups, by client certificate.
+func (cp *ControlPlane) UserConfig(name string, groups ...string) (*rest.Config, []byte, error) {
+	user, err := cp.environment.AddUser(envtest.User{Name: name, Groups: groups}, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("add user %s: %w", name, err)
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		return nil, nil, fmt.Errorf("kubeconfig of user %s: %w", name, err)
+	}
+	return user.Config(), bytes.TrimSpace(kubeconfig), nil
+}
+
+// ServiceAccountConfig is the access of a ServiceAccount, by a token that the API
+// server issues for the time given.
+func (cp *ControlPlane) ServiceAccountConfig(ctx context.Context, namespace, name string, valid time.Duration) (*rest.Config, error) {
+	admin, err := kubernetes.NewForConfig(cp.Config)
+	if err != nil {
+		return nil, err
+	}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(valid.Seconds()))}}
+	issued, err := admin.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("token of ServiceAccount %s/%s: %w", namespace, name, err)
+	}
+	config := rest.AnonymousClientConfig(cp.Config)
+	config.BearerToken = issued.Status.Token
+	config.QPS, config.Burst = cp.Config.QPS, cp.Config.Burst
+	return config, nil
+}
+
+// FreePort is a TCP port of loopback that nobody listened on a moment ago.
+func FreePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+// insecureTransport accepts the certificate that kube-controller-manager makes
+// for itself at start: only its health is asked for, on loopback.
+func insecureTransport() *http.Transport {
+	return &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // see above
+}

@@ -1,0 +1,171 @@
+// Package directory is the API server's view of the cluster, in memory: which
+// tenants there are, and which credentials work for them. Reflectors feed it;
+// requests read it without a lock.
+//
+// A credential is in the directory only while two objects agree on it: the record
+// Secret, which the manager writes, and the ApiToken, which vouches for it. So
+// deleting an ApiToken revokes with no manager running, and a forged or restored
+// record opens nothing.
+package directory
+
+import (
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/record"
+	"github.com/latchkey-dev/latchkey/internal/token"
+)
+
+// Tenant is what requests need of a Tenant.
+type Tenant struct {
+	// Name is the subdomain.
+	Name string
+	// Namespace is the one that was accepted for the tenant.
+	Namespace string
+	// PublicApi is the name of the API that is served.
+	PublicApi string
+	// Suspended stops every token.
+	Suspended bool
+}
+
+// API is what requests need of a PublicApi.
+type API struct {
+	// Name is the PublicApi's.
+	Name string
+	// BasePath begins every path of the API, without a trailing slash.
+	BasePath string
+	// ResponseHeaderTimeout is how long the backend may take until its answer
+	// begins.
+	ResponseHeaderTimeout time.Duration
+	// AllowedOrigins are those of CORS, or empty.
+	AllowedOrigins []string
+
+	backend func(t *Tenant) string
+}
+
+// Backend is the origin of the tenant's backend, such as http://shop.acme.svc:80.
+func (a *API) Backend(t *Tenant) string { return a.backend(t) }
+
+// Token is an issued credential and what its ApiToken says. It is not changed
+// once it is in the directory.
+type Token struct {
+	// ID is the credential's public id.
+	ID string
+	// Digest is the key by which it is found.
+	Digest token.Digest
+	// Tenant is the name of the tenant that the credential was issued for.
+	Tenant string
+	// Namespace and Name are the ApiToken's.
+	Namespace, Name string
+	// Owner is who answers for it, or empty.
+	Owner string
+	// Scopes are what it may do.
+	Scopes []string
+	// AllowedCIDRs are where it works from; empty means anywhere.
+	AllowedCIDRs []netip.Prefix
+	// Revoked says that the ApiToken was revoked.
+	Revoked bool
+	// NotAfter is the credential's expiry.
+	NotAfter time.Time
+
+	uid types.UID
+}
+
+// State is what policy.Decide needs to say whether the token works for the
+// tenant. A nil tenant is a missing one.
+func (t *Token) State(tenant *Tenant) policy.State {
+	s := policy.State{Revoked: t.Revoked, NotAfter: t.NotAfter}
+	switch {
+	case tenant == nil || tenant.Name != t.Tenant || tenant.Namespace != t.Namespace:
+		s.Tenant = policy.TenantMissing
+	case tenant.Suspended:
+		s.Tenant = policy.TenantSuspended
+	default:
+		s.Tenant = policy.TenantActive
+	}
+	return s
+}
+
+// Directory answers requests' questions. Its methods may be called from any
+// goroutine.
+type Directory struct {
+	logger  *slog.Logger
+	tokens  shardedMap[token.Digest, *Token]
+	tenants shardedMap[string, *Tenant]
+	apis    shardedMap[string, *API]
+	feeds   [feedCount]feedState
+	// observer is told the name of a tenant whose tokens may have changed, or ""
+	// for all.
+	observer atomic.Pointer[func(tenant string)]
+
+	// mu is held by writers only.
+	mu sync.Mutex
+	// slots hold both halves of every token, by the ApiToken's UID.
+	slots map[types.UID]*slot
+	// contested are digests that more than one slot claims: all claimants but the
+	// one that is served.
+	contested map[token.Digest][]types.UID
+}
+
+// New returns an empty directory, which is not synced.
+func New(logger *slog.Logger) *Directory {
+	return &Directory{
+		logger:    logger,
+		tokens:    newShardedMap[token.Digest, *Token](1024, func(d token.Digest) uint32 { return uint32(d[0])<<8 | uint32(d[1]) }),
+		tenants:   newShardedMap[string, *Tenant](256, hashString),
+		apis:      newShardedMap[string, *API](1, hashString),
+		slots:     map[types.UID]*slot{},
+		contested: map[token.Digest][]types.UID{},
+	}
+}
+
+// Tenant finds a tenant by its subdomain.
+func (d *Directory) Tenant(name string) (*Tenant, bool) { return d.tenants.get(name) }
+
+// API finds a PublicApi by its name.
+func (d *Directory) API(name string) (*API, bool) { return d.apis.get(name) }
+
+// Token finds an issued credential by its digest. Whether it works,
+// policy.Decide says of its State.
+func (d *Directory) Token(digest token.Digest) (*Token, bool) { return d.tokens.get(digest) }
+
+// Observe sets the function that is told the name of a tenant whose tokens may
+// work differently from now on, or "" for every tenant. It is called after
+// requests can see the change, and must not block.
+func (d *Directory) Observe(observer func(tenant string)) { d.observer.Store(&observer) }
+
+func (d *Directory) notify(tenant string) {
+	if observer := d.observer.Load(); observer != nil {
+		(*observer)(tenant)
+	}
+}
+
+// Counts are how many of each the directory holds.
+type Counts struct{ Tokens, Tenants, APIs int }
+
+// Count counts what the directory holds. It is for metrics, not for requests.
+func (d *Directory) Count() Counts {
+	return Counts{Tokens: d.tokens.len(), Tenants: d.tenants.len(), APIs: d.apis.len()}
+}
+
+func recordToken(r *record.Record, c *record.Credential, v *voucher, notAfter time.Time) *Token {
+	return &Token{
+		ID:           c.ID,
+		Digest:       c.Digest,
+		Tenant:       r.Tenant,
+		Namespace:    v.namespace,
+		Name:         v.name,
+		Owner:        r.Owner,
+		Scopes:       r.Scopes,
+		AllowedCIDRs: r.AllowedCIDRs,
+		Revoked:      v.revoked,
+		NotAfter:     notAfter,
+		uid:          r.UID,
+	}
+}

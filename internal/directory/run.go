@@ -1,0 +1,74 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/record"
+)
+
+var scheme = func() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	return scheme
+}()
+
+// Run feeds the directory from a cluster until ctx ends. It may read Secrets in
+// the records' namespace only, and asks only for those of the records' type.
+func (d *Directory) Run(ctx context.Context, config *rest.Config, recordsNamespace string) error {
+	core, err := restClient(config, "/api", corev1.SchemeGroupVersion, "application/vnd.kubernetes.protobuf")
+	if err != nil {
+		return err
+	}
+	latchkey, err := restClient(config, "/apis", v1alpha1.SchemeGroupVersion, "application/json")
+	if err != nil {
+		return err
+	}
+	stores := d.Stores()
+	isRecord := fields.OneTermEqualSelector("type", string(record.SecretType))
+	reflectors := []*cache.Reflector{
+		reflector(core, "secrets", recordsNamespace, isRecord, &corev1.Secret{}, stores.Records),
+		reflector(latchkey, "apitokens", metav1.NamespaceAll, fields.Everything(), &v1alpha1.ApiToken{}, stores.ApiTokens),
+		reflector(latchkey, "tenants", metav1.NamespaceAll, fields.Everything(), &v1alpha1.Tenant{}, stores.Tenants),
+		reflector(latchkey, "publicapis", metav1.NamespaceAll, fields.Everything(), &v1alpha1.PublicApi{}, stores.PublicApis),
+	}
+	var running sync.WaitGroup
+	for _, r := range reflectors {
+		running.Go(func() { r.RunWithContext(ctx) })
+	}
+	running.Wait()
+	return nil
+}
+
+func reflector(client *rest.RESTClient, resource, namespace string, selector fields.Selector, object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
+	listWatch := cache.ToListWatcherWithWatchListSemantics(
+		cache.NewListWatchFromClient(client, resource, namespace, selector), client)
+	return cache.NewReflectorWithOptions(listWatch, object, store, cache.ReflectorOptions{Name: "directory/" + resource})
+}
+
+func restClient(config *rest.Config, path string, gv schema.GroupVersion, contentType string) (*rest.RESTClient, error) {
+	c := rest.CopyConfig(config)
+	c.APIPath, c.GroupVersion = path, &gv
+	c.ContentType = contentType
+	c.AcceptContentTypes = contentType + ",application/json"
+	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(c)
+	if err != nil {
+		return nil, fmt.Errorf("client for %s: %w", gv, err)
+	}
+	return client, nil
+}

@@ -1,0 +1,118 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+)
+
+// ClockTolerance is how far a credential's issuedAt may be ahead of the clock of
+// whoever judges it: clocks of one cluster differ by that much. It never
+// lengthens a lifetime.
+const ClockTolerance = time.Minute
+
+const day = 24 * time.Hour
+
+// Policy is a PublicApi's token policy with its defaults filled in.
+type Policy struct {
+	DefaultLifetime time.Duration
+	MaxLifetime     time.Duration
+	MaxOverlap      time.Duration
+	Retention       time.Duration
+	// Notice is how long before expiry a token counts as expiring soon.
+	Notice time.Duration
+	// MaxPerTenant is how many ApiTokens of a tenant may be live at a time.
+	MaxPerTenant int
+	// Scopes are those that may be asked for.
+	Scopes []string
+}
+
+// Of returns the policy of a PublicApi. Its defaults are those of the CRD, for
+// objects that no API server has defaulted.
+func Of(api *v1alpha1.PublicApi) Policy {
+	spec := api.Spec.TokenPolicy
+	p := Policy{
+		DefaultLifetime: durationOr(spec.DefaultLifetime, 90*day),
+		MaxLifetime:     durationOr(spec.MaxLifetime, 365*day),
+		MaxOverlap:      durationOr(spec.MaxOverlap, 7*day),
+		Retention:       durationOr(spec.Retention, 30*day),
+		Notice:          14 * day,
+		MaxPerTenant:    1000,
+		Scopes:          []string{v1alpha1.ScopeTokensRead, v1alpha1.ScopeTokensWrite},
+	}
+	if len(spec.NoticeDays) > 0 {
+		p.Notice = time.Duration(slices.Max(spec.NoticeDays)) * day
+	}
+	if spec.MaxPerTenant > 0 {
+		p.MaxPerTenant = int(spec.MaxPerTenant)
+	}
+	for _, scope := range api.Spec.Scopes {
+		p.Scopes = append(p.Scopes, scope.Name)
+	}
+	return p
+}
+
+func durationOr(d *metav1.Duration, fallback time.Duration) time.Duration {
+	if d == nil {
+		return fallback
+	}
+	return d.Duration
+}
+
+// Expiry is when a credential of the spec expires: at expiresAt, or a lifetime
+// after issuedAt. An issuedAt that lies ahead of now counts as now.
+func (p Policy) Expiry(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time) time.Time {
+	if spec.ExpiresAt != nil {
+		return spec.ExpiresAt.UTC()
+	}
+	if issuedAt.After(now) {
+		issuedAt = now.Truncate(time.Second)
+	}
+	return issuedAt.Add(durationOr(spec.Lifetime, p.DefaultLifetime)).UTC()
+}
+
+// Overlap is how long a replaced credential of the spec goes on working.
+func Overlap(spec *v1alpha1.ApiTokenSpec) time.Duration {
+	if spec.Rotation == nil {
+		return 0
+	}
+	return durationOr(spec.Rotation.Overlap, 0)
+}
+
+// Violations says in what the spec asks for more than the policy permits when a
+// credential is issued, each with what would be permitted. live is how many
+// other ApiTokens of the tenant are live.
+func (p Policy) Violations(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time, live int) []string {
+	var found []string
+	if lifetime := p.Expiry(spec, issuedAt, now).Sub(issuedAt); lifetime > p.MaxLifetime {
+		found = append(found, fmt.Sprintf("the token would live %s from its issuedAt, the policy permits at most %s", lifetime, p.MaxLifetime))
+	}
+	if overlap := Overlap(spec); overlap > p.MaxOverlap {
+		found = append(found, fmt.Sprintf("rotation.overlap is %s, the policy permits at most %s", overlap, p.MaxOverlap))
+	}
+	found = append(found, p.ScopeViolations(spec.Scopes)...)
+	if live >= p.MaxPerTenant {
+		found = append(found, fmt.Sprintf("the tenant has %d live tokens, the policy permits %d: revoke or delete some", live, p.MaxPerTenant))
+	}
+	return found
+}
+
+// ScopeViolations says which scopes the policy does not know.
+func (p Policy) ScopeViolations(scopes []string) []string {
+	var unknown []string
+	for _, scope := range scopes {
+		if !slices.Contains(p.Scopes, scope) {
+			unknown = append(unknown, scope)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("unknown scopes: %s; the PublicApi knows: %s",
+		strings.Join(unknown, ", "), strings.Join(p.Scopes, ", "))}
+}

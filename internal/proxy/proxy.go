@@ -1,0 +1,251 @@
+// Package proxy passes authenticated requests on to a tenant's backend: it tells
+// the backend who calls, in headers that no client can set, and never passes on
+// the token.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The headers that tell the backend who calls.
+const (
+	headerPrefix = "Latchkey-"
+
+	HeaderTenant      = headerPrefix + "Tenant"
+	HeaderTokenID     = headerPrefix + "Token-Id"
+	HeaderTokenName   = headerPrefix + "Token-Name"
+	HeaderTokenOwner  = headerPrefix + "Token-Owner"
+	HeaderTokenScopes = headerPrefix + "Token-Scopes"
+)
+
+// Why a request was not answered by its backend.
+var (
+	// ErrTimeout: the backend's answer did not begin in time.
+	ErrTimeout = errors.New("the backend's answer did not begin in time")
+	// ErrClientGone: the client closed the connection.
+	ErrClientGone = errors.New("the client closed the connection")
+)
+
+// Identity is who calls.
+type Identity struct {
+	// Tenant is the tenant's name.
+	Tenant string
+	// ID, Name and Owner are the token's. Owner may be empty.
+	ID, Name, Owner string
+	// Scopes are what the token may do.
+	Scopes []string
+}
+
+// Request says where a request goes and what goes with it.
+type Request struct {
+	// Backend is the origin of the backend.
+	Backend string
+	// ResponseHeaderTimeout bounds the time until the backend's answer begins.
+	ResponseHeaderTimeout time.Duration
+	// Identity is who calls.
+	Identity Identity
+	// ClientAddress is where the request comes from, if known.
+	ClientAddress netip.Addr
+	// OwnsCORS says that the backend's CORS headers give way to ours.
+	OwnsCORS bool
+	// BeforeResponse may add to the answer's headers.
+	BeforeResponse func(http.Header)
+}
+
+// Proxy reaches backends. It keeps connections to them.
+type Proxy struct {
+	reverse   *httputil.ReverseProxy
+	transport *http.Transport
+}
+
+// New makes a proxy. Faults of backends are logged at level debug: the access log
+// has them too.
+func New(logger *slog.Logger) *Proxy {
+	p := &Proxy{transport: &http.Transport{
+		Proxy:                  nil, // an HTTP_PROXY variable must not see tenants' requests
+		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    5 * time.Second,
+		MaxIdleConns:           2048,
+		MaxIdleConnsPerHost:    256,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      false,
+	}}
+	p.reverse = &httputil.ReverseProxy{
+		Transport:      p.transport,
+		Rewrite:        rewrite,
+		ModifyResponse: modifyResponse,
+		ErrorHandler:   rememberError,
+		BufferPool:     &bufferPool{},
+		ErrorLog:       log.New(debugWriter{logger}, "", 0),
+	}
+	return p
+}
+
+// Close closes idle connections to backends.
+func (p *Proxy) Close() { p.transport.CloseIdleConnections() }
+
+// exchange is what the hooks of one request share.
+type exchange struct {
+	*Request
+	target *url.URL
+	header *time.Timer
+	err    error
+}
+
+type exchangeKey struct{}
+
+// Serve passes a request on. An error means that nothing was sent to the client
+// yet. Where the answer breaks off later, it panics with http.ErrAbortHandler, so
+// that the client sees that it was cut.
+func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) error {
+	target, err := url.Parse(request.Backend)
+	if err != nil {
+		return errors.New("the backend's URL can't be parsed")
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	x := &exchange{Request: request, target: target}
+	x.header = time.AfterFunc(request.ResponseHeaderTimeout, func() { cancel(ErrTimeout) })
+	defer x.header.Stop()
+	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(ctx, exchangeKey{}, x)))
+	return x.err
+}
+
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
+
+// rewrite makes the outbound request. Path and query stay as they came, byte for
+// byte. Identity is set last, after every inbound header of that name is gone
+// (Traefik CVE-2026-41181).
+func rewrite(pr *httputil.ProxyRequest) {
+	x := exchangeOf(pr.In)
+	out := pr.Out
+	out.URL.Scheme, out.URL.Host = x.target.Scheme, x.target.Host
+	out.Host = pr.In.Host
+	out.Trailer = nil
+	dropInbound(out.Header)
+	if x.ClientAddress.IsValid() {
+		out.Header.Set("X-Forwarded-For", x.ClientAddress.String())
+	}
+	out.Header.Set("X-Forwarded-Host", pr.In.Host)
+	setIdentity(out.Header, &x.Identity)
+}
+
+// dropInbound removes what a backend must not believe or see. Which headers those
+// are does not depend on the client: the Connection options that could drop more
+// were refused before.
+func dropInbound(h http.Header) {
+	for name := range h {
+		if reserved(name) || strings.HasPrefix(name, "X-Forwarded-") {
+			delete(h, name)
+		}
+	}
+	for _, name := range []string{
+		"Authorization", "Proxy-Authorization", "Forwarded", "X-Real-Ip", "X-Original-Url", "X-Original-Uri",
+		"X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
+		"Upgrade", "Connection", "Http2-Settings", "Te", "Trailer",
+	} {
+		delete(h, name)
+	}
+}
+
+func reserved(name string) bool {
+	return len(name) >= len(headerPrefix) && strings.EqualFold(name[:len(headerPrefix)], headerPrefix)
+}
+
+func setIdentity(h http.Header, i *Identity) {
+	h.Set(HeaderTenant, i.Tenant)
+	h.Set(HeaderTokenID, i.ID)
+	h.Set(HeaderTokenName, i.Name)
+	if i.Owner != "" {
+		h.Set(HeaderTokenOwner, i.Owner)
+	}
+	h.Set(HeaderTokenScopes, strings.Join(i.Scopes, " "))
+}
+
+// modifyResponse makes the answer's headers those that the client may see.
+func modifyResponse(response *http.Response) error {
+	x := exchangeOf(response.Request)
+	if !x.header.Stop() && response.Request.Context().Err() != nil {
+		return ErrTimeout
+	}
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return errors.New("the backend switched protocols, which it was not asked to")
+	}
+	for name := range response.Header {
+		if reserved(name) || x.OwnsCORS && strings.HasPrefix(name, "Access-Control-") {
+			delete(response.Header, name)
+		}
+	}
+	response.Header.Del("Trailer")
+	response.Trailer = nil
+	response.Body = &trailerless{response.Body, response}
+	if x.BeforeResponse != nil {
+		x.BeforeResponse(response.Header)
+	}
+	return nil
+}
+
+// trailerless forgets the trailers that reading a body to its end brings up
+// (Traefik CVE-2026-88004: what a proxy passes on after the body, nobody checks).
+type trailerless struct {
+	io.ReadCloser
+	response *http.Response
+}
+
+func (t *trailerless) Close() error {
+	t.response.Trailer = nil
+	return t.ReadCloser.Close()
+}
+
+// rememberError keeps the error for Serve to return; nothing is sent here.
+func rememberError(_ http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r)
+	cause := context.Cause(r.Context())
+	switch {
+	case cause == nil:
+		x.err = err
+	case errors.Is(cause, context.Canceled):
+		x.err = ErrClientGone
+	default:
+		x.err = cause
+	}
+}
+
+// bufferPool lends the buffers by which bodies are copied.
+type bufferPool struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func (b *bufferPool) Get() []byte {
+	if buffer, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return buffer[:]
+	}
+	return new([bufferSize]byte)[:]
+}
+
+func (b *bufferPool) Put(buffer []byte) {
+	if len(buffer) == bufferSize {
+		b.pool.Put((*[bufferSize]byte)(buffer))
+	}
+}
+
+type debugWriter struct{ logger *slog.Logger }
+
+func (w debugWriter) Write(b []byte) (int, error) {
+	w.logger.Debug("proxy", "message", strings.TrimSpace(string(b)))
+	return len(b), nil
+}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// allowedMethods are those of an HTTP API. CONNECT, TRACE and invented ones are
+// refused (Traefik CVE-2026-71324: extension methods that a backend took for GET).
+var allowedMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
+	http.MethodPatch, http.MethodDelete, http.MethodOptions,
+}
+
+// guard refuses requests that a client and a backend, or two proxies, could
+// understand differently. It repairs nothing: what is authorised is, byte for
+// byte, what is forwarded.
+func guard(r *http.Request) *problem {
+	if !slices.Contains(allowedMethods, r.Method) {
+		return methodNotAllowed(strings.Join(allowedMethods, ", "))
+	}
+	for _, check := range []func(*http.Request) *problem{guardTarget, guardPath, guardQuery, guardHeaders} {
+		if p := check(r); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// guardTarget requires the origin form (RFC 9112, section 3.2.1): in the absolute
+// form the request line would override Host (Caddy CVE-2026-27588).
+func guardTarget(r *http.Request) *problem {
+	if !strings.HasPrefix(r.RequestURI, "/") || r.URL.IsAbs() || r.URL.Host != "" {
+		return requestRefused("The request target must be a path that begins with a slash.")
+	}
+	return nil
+}
+
+// guardPath refuses what proxies and backends normalise each in their own way
+// (Traefik CVE-2025-66490 and CVE-2026-48020).
+func guardPath(r *http.Request) *problem {
+	raw, _, _ := strings.Cut(r.RequestURI, "?")
+	if raw != r.URL.EscapedPath() {
+		return requestRefused("The path has characters that must be percent-encoded.")
+	}
+	if !cleanPath(raw) {
+		return requestRefused("The path must not have empty, . or .. segments, ;, \\ or NUL, nor percent-encoded / \\ . ; ? # or NUL.")
+	}
+	return nil
+}
+
+// cleanPath says whether a raw path means the same to everybody.
+func cleanPath(raw string) bool {
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c <= ' ' || c == 0x7f || c == ';' || c == '\\' || c == '#':
+			return false
+		case c == '/' && !cleanSegment(raw[i+1:]):
+			return false
+		case c == '%' && (i+2 >= len(raw) || ambiguousEscape(raw[i+1:i+3])):
+			return false
+		}
+	}
+	return true
+}
+
+// cleanSegment looks at what follows a slash: not another slash, nor a segment of
+// dots alone.
+func cleanSegment(rest string) bool {
+	segment, _, more := strings.Cut(rest, "/")
+	return segment != "." && segment != ".." && (segment != "" || !more)
+}
+
+func ambiguousEscape(hex string) bool {
+	switch strings.ToUpper(hex) {
+	case "2F", "5C", "2E", "3B", "3F", "23", "00":
+		return true
+	}
+	return false
+}
+
+// guardQuery refuses a query that Go's parser and a backend's would read
+// differently, such as a=1;b=2 (CVE-2022-2880).
+func guardQuery(r *http.Request) *problem {
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return requestRefused("The query can't be parsed: separate parameters with & and percent-encode semicolons.")
+	}
+	return nil
+}
+
+// guardHeaders refuses header names that servers with CGI's habits read as
+// another name, as X_tenant for X-Tenant (oauth2-proxy CVE-2025-64484, Traefik
+// CVE-2026-39858), and Connection options by which a client would make a proxy
+// drop a header of its choice (Fabio CVE-2025-48865, Traefik CVE-2024-45410).
+func guardHeaders(r *http.Request) *problem {
+	for name := range r.Header {
+		if !plainName(name) {
+			return requestRefused("Header names must consist of letters, digits and hyphens.")
+		}
+	}
+	for _, value := range r.Header["Connection"] {
+		for option := range strings.SplitSeq(value, ",") {
+			switch strings.ToLower(strings.Trim(option, " \t")) {
+			case "", "close", "keep-alive", "upgrade", "te":
+			default:
+				return requestRefused("The header Connection may name close and keep-alive only.")
+			}
+		}
+	}
+	return nil
+}
+
+func plainName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// subdomain is the tenant's name in a Host of the form <label>.<base domain>, or
+// empty. Case, one trailing dot and the port do not matter; anything else does
+// (Traefik CVE-2022-23632).
+func subdomain(host, baseDomain string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		if !digits(host[i+1:]) {
+			return ""
+		}
+		host = host[:i]
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	label, ok := strings.CutSuffix(host, "."+baseDomain)
+	if !ok || label == "" || len(label) > 63 || strings.ContainsRune(label, '.') || !plainName(label) {
+		return ""
+	}
+	return label
+}
+
+func digits(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return len(s) <= 5
+}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/token"
+)
+
+// Why a request under way was ended.
+var (
+	errTokenExpired = errors.New("the token expired while the request was under way")
+	errTokenEnded   = errors.New("the token stopped working while the request was under way")
+)
+
+const inflightShards = 64
+
+// inflight are the requests under way. A request ends with its token: by a timer
+// at the token's expiry, and by the directory's word when something else changes.
+type inflight struct {
+	clock  clock.WithDelayedExecution
+	shards [inflightShards]inflightShard
+}
+
+type inflightShard struct {
+	mu      sync.Mutex
+	flights map[*flight]struct{}
+}
+
+// flight is one request under way.
+type flight struct {
+	tenant string
+	digest token.Digest
+	cancel context.CancelCauseFunc
+	timer  clock.Timer
+	// notAfter is what the timer is set to.
+	notAfter time.Time
+}
+
+func newInflight(c clock.WithDelayedExecution) *inflight {
+	i := &inflight{clock: c}
+	for n := range i.shards {
+		i.shards[n].flights = map[*flight]struct{}{}
+	}
+	return i
+}
+
+// begin returns a context that ends when the token stops working. end must be
+// called when the request is over.
+func (i *inflight) begin(ctx context.Context, t *directory.Token) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	f := &flight{tenant: t.Tenant, digest: t.Digest, cancel: cancel, notAfter: t.NotAfter}
+	shard := &i.shards[uint(t.Digest[2])%inflightShards]
+	shard.mu.Lock()
+	f.timer = i.clock.AfterFunc(t.NotAfter.Sub(i.clock.Now()), func() { cancel(errTokenExpired) })
+	shard.flights[f] = struct{}{}
+	shard.mu.Unlock()
+	return ctx, func() {
+		shard.mu.Lock()
+		f.timer.Stop()
+		delete(shard.flights, f)
+		shard.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+// review ends the requests of a tenant (of all where it is empty) whose token
+// works no more, and brings forward the end of those whose expiry was.
+func (i *inflight) review(tenant string, current func(tenant string, digest token.Digest) (t *directory.Token, works bool)) {
+	for n := range i.shards {
+		shard := &i.shards[n]
+		shard.mu.Lock()
+		for f := range shard.flights {
+			if tenant != "" && f.tenant != tenant {
+				continue
+			}
+			t, works := current(f.tenant, f.digest)
+			if !works {
+				f.cancel(errTokenEnded)
+			} else if !t.NotAfter.Equal(f.notAfter) {
+				f.notAfter = t.NotAfter
+				f.timer.Reset(t.NotAfter.Sub(i.clock.Now()))
+			}
+		}
+		shard.mu.Unlock()
+	}
+}
+
+// count is how many requests are under way.
+func (i *inflight) count() int {
+	n := 0
+	for s := range i.shards {
+		i.shards[s].mu.Lock()
+		n += len(i.shards[s].flights)
+		i.shards[s].mu.Unlock()
+	}
+	return n
+}

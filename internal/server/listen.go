@@ -1,0 +1,163 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"github.com/latchkey-dev/latchkey/internal/directory"
+)
+
+// Listeners are where a server listens.
+type Listeners struct {
+	// HTTP is the address for plain HTTP, behind an Ingress. Empty means none.
+	HTTP string
+	// HTTPS is the address for HTTPS with the certificate in the two files, which
+	// are read again when they change. Empty means none.
+	HTTPS, CertFile, KeyFile string
+	// Admin is the address for /healthz, /readyz and /metrics. Empty means none.
+	Admin string
+	// ShutdownDelay and ShutdownGracePeriod are explained in limits.go.
+	ShutdownDelay, ShutdownGracePeriod time.Duration
+}
+
+// Run serves until ctx ends, then drains: it says that it is not ready, goes on
+// serving for the delay, takes no more requests, and gives those under way the
+// grace period.
+func Run(ctx context.Context, l Listeners, handler http.Handler, d *directory.Directory, gatherer prometheus.Gatherer, logger *slog.Logger) error {
+	var draining atomic.Bool
+	servers := &serverGroup{logger: logger, failed: make(chan error, 3)}
+	defer servers.close()
+	if l.Admin != "" {
+		if err := servers.listen(ctx, "admin", l.Admin, adminServer(d, gatherer, &draining), nil); err != nil {
+			return err
+		}
+	}
+	if l.HTTP != "" {
+		if err := servers.listen(ctx, "http", l.HTTP, publicServer(handler), nil); err != nil {
+			return err
+		}
+	}
+	if l.HTTPS != "" {
+		config, err := tlsConfig(ctx, l)
+		if err != nil {
+			return err
+		}
+		if err := servers.listen(ctx, "https", l.HTTPS, publicServer(handler), config); err != nil {
+			return err
+		}
+	}
+	select {
+	case err := <-servers.failed:
+		return err
+	case <-ctx.Done():
+	}
+	draining.Store(true)
+	logger.Info("draining", "delay", l.ShutdownDelay, "gracePeriod", l.ShutdownGracePeriod)
+	select {
+	case err := <-servers.failed:
+		return err
+	case <-time.After(l.ShutdownDelay):
+	}
+	return servers.shutdown(l.ShutdownGracePeriod)
+}
+
+func publicServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: ReadHeaderTimeout,
+		IdleTimeout:       IdleTimeout,
+		MaxHeaderBytes:    MaxHeaderBytes,
+		// net/http would answer "OPTIONS *" itself.
+		DisableGeneralOptionsHandler: true,
+	}
+}
+
+func adminServer(d *directory.Directory, gatherer prometheus.Gatherer, draining *atomic.Bool) *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		switch unsynced := d.Unsynced(); {
+		case draining.Load():
+			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+		case len(unsynced) > 0:
+			http.Error(w, "not synced yet: "+strings.Join(unsynced, ", "), http.StatusServiceUnavailable)
+		default:
+			_, _ = w.Write([]byte("ok\n"))
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	return &http.Server{Handler: mux, ReadHeaderTimeout: AdminTimeout, ReadTimeout: AdminTimeout, WriteTimeout: AdminTimeout}
+}
+
+// tlsConfig watches the certificate's files, so that a renewed one is used
+// without a restart.
+func tlsConfig(ctx context.Context, l Listeners) (*tls.Config, error) {
+	watcher, err := certwatcher.New(l.CertFile, l.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s with key %s: %w", l.CertFile, l.KeyFile, err)
+	}
+	go func() { _ = watcher.Start(ctx) }() // it ends with ctx; without it the first certificate stays
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: watcher.GetCertificate,
+		NextProtos:     []string{"h2", "http/1.1"},
+	}, nil
+}
+
+// serverGroup are the HTTP servers of a process.
+type serverGroup struct {
+	logger  *slog.Logger
+	servers []*http.Server
+	failed  chan error
+}
+
+func (g *serverGroup) listen(ctx context.Context, name, address string, server *http.Server, tlsConfig *tls.Config) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen for %s on %s: %w", name, address, err)
+	}
+	server.TLSConfig = tlsConfig
+	server.ErrorLog = slog.NewLogLogger(g.logger.With("listener", name).Handler(), slog.LevelWarn)
+	g.servers = append(g.servers, server)
+	g.logger.Info("listening", "listener", name, "address", listener.Addr().String())
+	go func() {
+		serve := func() error { return server.Serve(listener) }
+		if tlsConfig != nil {
+			serve = func() error { return server.ServeTLS(listener, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			g.failed <- fmt.Errorf("serve %s on %s: %w", name, address, err)
+		}
+	}()
+	return nil
+}
+
+func (g *serverGroup) shutdown(grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	var errs []error
+	for _, server := range g.servers {
+		if err := server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("requests still under way after %s were cut: %w", grace, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *serverGroup) close() {
+	for _, server := range g.servers {
+		_ = server.Close()
+	}
+}

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/latchkey-dev/latchkey/internal/directory"
+)
+
+// metrics have closed label sets: no value comes from a request, so that nobody
+// outside can make series (client_golang CVE-2022-21698).
+type metrics struct {
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+}
+
+// outcomeServed is the outcome of a request that was passed on or answered; the
+// other outcomes are the codes of problems.
+const outcomeServed = "served"
+
+func newMetrics(registry prometheus.Registerer, d *directory.Directory, i *inflight) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "latchkey_http_requests_total",
+			Help: "Requests by method, status class and outcome: served, or the problem's code.",
+		}, []string{"method", "status", "outcome"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "latchkey_http_request_duration_seconds",
+			Help:    "Time from a request's headers to the end of its answer.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60},
+		}, []string{"outcome"}),
+	}
+	gauge := func(name, help string, value func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	for _, collector := range []prometheus.Collector{
+		m.requests, m.durations,
+		gauge("latchkey_http_requests_in_flight", "Authenticated requests under way.", i.count),
+		gauge("latchkey_directory_tokens", "Credentials in the directory, expired ones within retention included.", func() int { return d.Count().Tokens }),
+		gauge("latchkey_directory_tenants", "Tenants in the directory.", func() int { return d.Count().Tenants }),
+		gauge("latchkey_directory_synced", "1 once every watch has delivered its first list.", func() int {
+			if d.Synced() {
+				return 1
+			}
+			return 0
+		}),
+	} {
+		if err := registry.Register(collector); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// ServeHTTP serves a request and keeps account of it.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now() // durations are real, whatever the injected clock says
+	recorder := &responseRecorder{ResponseWriter: w}
+	c := &call{w: recorder, r: r}
+	var p *problem
+	finished := false
+	defer func() {
+		cut := !finished && recorder.status != 0
+		if !finished { // a panic: ErrAbortHandler by the proxy, or a fault of ours
+			p = s.recovered(c, recorder, recover())
+		}
+		s.account(c, recorder, p, time.Since(started))
+		if cut {
+			panic(http.ErrAbortHandler) // closes the connection, so that the client notices
+		}
+	}()
+	if p = s.handle(c); p != nil && recorder.status == 0 && p.status != statusClientClosedRequest {
+		p.write(recorder, s.config.ProblemBase, s.realm(c))
+	}
+	finished = true
+}
+
+// recovered turns a panic into an answer where that is still possible.
+func (s *Server) recovered(c *call, recorder *responseRecorder, cause any) *problem {
+	if cause == http.ErrAbortHandler {
+		return &problem{code: codeBackendUnavailable, status: recorder.status, cause: context.Cause(c.r.Context())}
+	}
+	s.config.Logger.Error("panic while serving a request", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	if recorder.status == 0 {
+		problemInternal.write(recorder, s.config.ProblemBase, s.realm(c))
+	}
+	return problemInternal
+}
+
+// realm is the host that a challenge names. It is never taken from a request that
+// named no tenant.
+func (s *Server) realm(c *call) string {
+	if c.tenant == nil {
+		return s.config.BaseDomain
+	}
+	return c.tenant.Name + "." + s.config.BaseDomain
+}
+
+// account logs and counts a request. Headers and queries are not logged: secrets
+// are sent in both (Traefik CVE-2022-23469).
+func (s *Server) account(c *call, recorder *responseRecorder, p *problem, took time.Duration) {
+	outcome, status := outcomeServed, recorder.status
+	if p != nil {
+		outcome = p.code
+		if status == 0 {
+			status = p.status
+		}
+	}
+	method := c.r.Method
+	if !slices.Contains(allowedMethods, method) {
+		method = "other"
+	}
+	s.metrics.requests.WithLabelValues(method, strconv.Itoa(status/100)+"xx", outcome).Inc()
+	s.metrics.durations.WithLabelValues(outcome).Observe(took.Seconds())
+
+	attributes := []slog.Attr{
+		slog.String("method", method),
+		slog.String("path", s.loggedPath(c.r)),
+		slog.Int("status", status),
+		slog.String("outcome", outcome),
+		slog.Int64("bytes", recorder.bytes),
+		slog.Duration("duration", took),
+	}
+	if c.tenant != nil {
+		attributes = append(attributes, slog.String("tenant", c.tenant.Name))
+	}
+	if c.token != nil {
+		attributes = append(attributes, slog.String("tokenID", c.token.ID))
+	}
+	if address := clientAddress(c.r, s.config.TrustedProxies); address.IsValid() {
+		attributes = append(attributes, slog.String("client", address.String()))
+	}
+	if p != nil && p.cause != nil {
+		attributes = append(attributes, slog.String("cause", p.cause.Error()))
+	}
+	s.config.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "request", attributes...)
+}
+
+const maxLoggedPath = 256
+
+// loggedPath is the path without what could be a token that somebody put there.
+func (s *Server) loggedPath(r *http.Request) string {
+	path := r.URL.EscapedPath()
+	if strings.Contains(path, s.config.TokenPrefix+"_") || strings.Contains(path, "%5") {
+		return "[withheld: it may contain a token]"
+	}
+	if len(path) > maxLoggedPath {
+		return path[:maxLoggedPath] + "…"
+	}
+	return path
+}
+
+// responseRecorder remembers what was answered.
+type responseRecorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *responseRecorder) WriteHeader(status int) {
+	if status >= 200 { // 1xx are not the answer yet
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *responseRecorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}

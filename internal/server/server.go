@@ -1,0 +1,238 @@
+// Package server is the API server's front door: it decides which tenant a
+// request is for, whether its token works, and passes it on. handle in this file
+// is the way of a request from beginning to end.
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/token"
+)
+
+// Config is what a Server needs.
+type Config struct {
+	// BaseDomain is what every tenant's host ends with, in lower case.
+	BaseDomain string
+	// TokenPrefix is what tokens begin with.
+	TokenPrefix string
+	// ProblemBase begins the type URI of problems; DefaultProblemBase if empty.
+	ProblemBase string
+	// TrustedProxies are the peers whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// Directory knows tenants and tokens.
+	Directory *directory.Directory
+	// Proxy reaches the backends.
+	Proxy *proxy.Proxy
+	// Clock tells the time; the system's if nil.
+	Clock clock.WithDelayedExecution
+	// Logger gets the access log and faults.
+	Logger *slog.Logger
+	// Metrics is where the server's metrics are registered.
+	Metrics prometheus.Registerer
+}
+
+// Server answers requests on the tenants' hosts.
+type Server struct {
+	config   Config
+	inflight *inflight
+	metrics  *metrics
+}
+
+// New makes a server. It must be the only observer of its directory.
+func New(config Config) (*Server, error) {
+	if config.BaseDomain == "" || config.Directory == nil || config.Proxy == nil || config.Logger == nil || config.Metrics == nil {
+		return nil, errors.New("server.Config: BaseDomain, Directory, Proxy, Logger and Metrics are required")
+	}
+	if err := token.ValidatePrefix(config.TokenPrefix); err != nil {
+		return nil, err
+	}
+	config.BaseDomain = strings.ToLower(strings.Trim(config.BaseDomain, "."))
+	if config.ProblemBase == "" {
+		config.ProblemBase = DefaultProblemBase
+	}
+	if config.Clock == nil {
+		config.Clock = clock.RealClock{}
+	}
+	s := &Server{config: config, inflight: newInflight(config.Clock)}
+	var err error
+	if s.metrics, err = newMetrics(config.Metrics, config.Directory, s.inflight); err != nil {
+		return nil, err
+	}
+	config.Directory.Observe(s.reviewInflight)
+	return s, nil
+}
+
+// call is one request and what was found out about it.
+type call struct {
+	w http.ResponseWriter
+	r *http.Request
+	// tenant, api and token are nil until they are known.
+	tenant *directory.Tenant
+	api    *directory.API
+	token  *directory.Token
+	// end closes a request that was registered as under way.
+	end func()
+}
+
+// handle serves a request, or says why not. What it returns has not been sent.
+func (s *Server) handle(c *call) *problem {
+	if p := guard(c.r); p != nil {
+		return p
+	}
+	if !s.config.Directory.Synced() {
+		return problemStale
+	}
+	if p := s.resolve(c); p != nil {
+		return p
+	}
+	if preflight := allowOrigin(c.w, c.r, c.api); preflight {
+		return nil
+	}
+	if p := s.admit(c); p != nil {
+		return p
+	}
+	defer c.end()
+	if c.r.URL.EscapedPath() == c.api.BasePath+"/token" {
+		return s.describeToken(c)
+	}
+	return s.forward(c)
+}
+
+// resolve finds tenant and API by the request's host and path.
+func (s *Server) resolve(c *call) *problem {
+	name := subdomain(c.r.Host, s.config.BaseDomain)
+	if name == "" {
+		return problemUnknownHost
+	}
+	var ok bool
+	if c.tenant, ok = s.config.Directory.Tenant(name); !ok || c.tenant.Namespace == "" {
+		c.tenant = nil
+		return problemUnknownHost
+	}
+	if c.api, ok = s.config.Directory.API(c.tenant.PublicApi); !ok {
+		return problemUnknownHost
+	}
+	if rest, below := strings.CutPrefix(c.r.URL.EscapedPath(), c.api.BasePath); !below || rest != "" && rest[0] != '/' {
+		return problemNotFound
+	}
+	return nil
+}
+
+// admit authenticates the request and makes it end with its token.
+func (s *Server) admit(c *call) (p *problem) {
+	c.token, p = s.authenticate(c.r, c.tenant, s.config.Clock.Now())
+	if p != nil {
+		return p
+	}
+	ctx, end := s.inflight.begin(c.r.Context(), c.token)
+	c.r, c.end = c.r.WithContext(ctx), end
+	// What changed between the look-up and the registration, the observer may
+	// have missed.
+	if _, works := s.currentToken(c.token.Tenant, c.token.Digest); !works {
+		end()
+		return s.endedProblem(c)
+	}
+	return nil
+}
+
+// currentToken asks the directory anew.
+func (s *Server) currentToken(tenant string, digest token.Digest) (t *directory.Token, works bool) {
+	t, ok := s.config.Directory.Token(digest)
+	if !ok {
+		return nil, false
+	}
+	current, ok := s.config.Directory.Tenant(tenant)
+	return t, ok && verdictProblem(t, current, s.config.Clock.Now()) == nil
+}
+
+// reviewInflight is told by the directory that something of a tenant changed.
+func (s *Server) reviewInflight(tenant string) {
+	s.inflight.review(tenant, s.currentToken)
+}
+
+// endedProblem says why a token stopped working while its request was under way.
+func (s *Server) endedProblem(c *call) *problem {
+	tenant, ok := s.config.Directory.Tenant(c.tenant.Name)
+	if !ok {
+		return problemUnknownHost
+	}
+	_, p := s.authenticate(c.r, tenant, s.config.Clock.Now())
+	if p == nil {
+		p = problemTokenInvalid // it ended and works again: the client may try again
+	}
+	return p
+}
+
+// forward passes the request to the tenant's backend.
+func (s *Server) forward(c *call) *problem {
+	err := s.config.Proxy.Serve(c.w, c.r, &proxy.Request{
+		Backend:               c.api.Backend(c.tenant),
+		ResponseHeaderTimeout: c.api.ResponseHeaderTimeout,
+		Identity: proxy.Identity{
+			Tenant: c.tenant.Name,
+			ID:     c.token.ID,
+			Name:   c.token.Name,
+			Owner:  c.token.Owner,
+			Scopes: c.token.Scopes,
+		},
+		ClientAddress:  clientAddress(c.r, s.config.TrustedProxies),
+		OwnsCORS:       len(c.api.AllowedOrigins) > 0,
+		BeforeResponse: func(h http.Header) { exposeExpiry(h, c.token) },
+	})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errTokenExpired) || errors.Is(err, errTokenEnded):
+		return s.endedProblem(c)
+	case errors.Is(err, proxy.ErrClientGone):
+		return &problem{code: codeBackendUnavailable, status: statusClientClosedRequest, cause: err}
+	case errors.Is(err, proxy.ErrTimeout):
+		return backendUnavailable(http.StatusGatewayTimeout, err)
+	default:
+		return backendUnavailable(http.StatusBadGateway, err)
+	}
+}
+
+// statusClientClosedRequest is what access logs commonly show for a client that
+// did not wait. Nobody receives it.
+const statusClientClosedRequest = 499
+
+// describeToken tells the calling token what it is.
+func (s *Server) describeToken(c *call) *problem {
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		return methodNotAllowed("GET, HEAD")
+	}
+	described := struct {
+		ID        string   `json:"id"`
+		Name      string   `json:"name"`
+		Tenant    string   `json:"tenant"`
+		Owner     string   `json:"owner,omitempty"`
+		Scopes    []string `json:"scopes"`
+		ExpiresAt string   `json:"expiresAt"`
+	}{c.token.ID, c.token.Name, c.token.Tenant, c.token.Owner, c.token.Scopes, rfc3339(c.token.NotAfter)}
+	if described.Scopes == nil {
+		described.Scopes = []string{}
+	}
+	h := c.w.Header()
+	exposeExpiry(h, c.token)
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if err := json.NewEncoder(c.w).Encode(described); err != nil {
+		s.config.Logger.Debug("client gone", "error", err)
+	}
+	return nil
+}
+
+func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }

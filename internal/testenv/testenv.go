@@ -1,0 +1,173 @@
+// Package testenv gives a package's tests a real control plane with Latchkey's
+// CRDs and RBAC, started once in TestMain.
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/controlplane"
+)
+
+// Environment is a control plane with Latchkey's CRDs, namespaces and RBAC.
+type Environment struct {
+	*controlplane.ControlPlane
+	// Client is an administrator's, without a cache.
+	Client client.WithWatch
+	// Binaries is the folder with the control plane's binaries and kubectl.
+	Binaries string
+	// Dir is a folder for the tests' files; it is removed at the end.
+	Dir string
+}
+
+// Scheme knows Kubernetes' own kinds and Latchkey's.
+var Scheme = func() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}()
+
+// Run is for TestMain: it starts an environment, puts it into env, runs the
+// tests, stops the environment, and returns the exit code.
+func Run(m *testing.M, env *Environment, options controlplane.Options) (code int) {
+	started, err := start(options)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		return 1
+	}
+	defer func() {
+		if err := errors.Join(started.Stop(), os.RemoveAll(started.Dir)); err != nil {
+			fmt.Fprintln(os.Stderr, "testenv:", err)
+			code = 1
+		}
+	}()
+	*env = *started
+	return m.Run()
+}
+
+func start(options controlplane.Options) (env *Environment, err error) {
+	env = &Environment{}
+	if env.Binaries, err = controlplane.Binaries(); err != nil {
+		return nil, err
+	}
+	if env.Dir, err = os.MkdirTemp("", "latchkey-test-"); err != nil {
+		return nil, err
+	}
+	options.Binaries, options.Dir = env.Binaries, env.Dir
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	if env.ControlPlane, err = controlplane.Start(ctx, options); err != nil {
+		return nil, err
+	}
+	if env.Client, err = client.NewWithWatch(env.Config, client.Options{Scheme: Scheme}); err != nil {
+		return nil, errors.Join(err, env.Stop())
+	}
+	if err := env.install(ctx); err != nil {
+		return nil, errors.Join(err, env.Stop())
+	}
+	return env, nil
+}
+
+// install applies what an installation has besides its Deployments.
+func (e *Environment) install(ctx context.Context) error {
+	for _, namespace := range []string{v1alpha1.SystemNamespace, v1alpha1.RecordsNamespace} {
+		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+		if err := e.Client.Create(ctx, object); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"config/crd/bases", "config/rbac"} {
+		files, err := filepath.Glob(filepath.Join(controlplane.Root(), dir, "*.yaml"))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			if filepath.Base(file) == "kustomization.yaml" {
+				continue
+			}
+			if err := e.ApplyFile(ctx, file); err != nil {
+				return err
+			}
+		}
+	}
+	return e.waitForKinds(ctx)
+}
+
+// ApplyFile applies every document of a YAML file.
+func (e *Environment) ApplyFile(ctx context.Context, file string) error {
+	reader, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = reader.Close() }()
+	decoder := yaml.NewYAMLOrJSONDecoder(reader, 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		if len(object.Object) == 0 {
+			continue
+		}
+		apply := client.ApplyConfigurationFromUnstructured(object)
+		if err := e.Client.Apply(ctx, apply, client.FieldOwner("testenv"), client.ForceOwnership); err != nil {
+			return fmt.Errorf("%s: %s %s: %w", file, object.GetKind(), object.GetName(), err)
+		}
+	}
+}
+
+func (e *Environment) waitForKinds(ctx context.Context) error {
+	lists := []client.ObjectList{&v1alpha1.PublicApiList{}, &v1alpha1.TenantList{}, &v1alpha1.ApiTokenList{}}
+	return wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		for _, list := range lists {
+			if err := e.Client.List(ctx, list); err != nil {
+				return false, ignoreNotServed(err)
+			}
+		}
+		return true, nil
+	})
+}
+
+func ignoreNotServed(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsServiceUnavailable(err) || meta.IsNoMatchError(err) {
+		return nil
+	}
+	return err
+}
+
+// Eventually polls the condition until it returns nil, and fails the test with
+// its last error when that does not happen in time.
+func Eventually(t testing.TB, condition func() error) {
+	t.Helper()
+	const limit = 30 * time.Second
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, limit, true, func(context.Context) (bool, error) {
+		last = condition()
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("not within %s: %v", limit, last)
+	}
+}
