@@ -84,7 +84,7 @@ type ApiTokenSpec struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
 	// allowedCIDRs are the client addresses that the token works from, such as
@@ -144,6 +144,7 @@ type Credential struct {
 	// +kubebuilder:validation:MinLength=71
 	// +kubebuilder:validation:MaxLength=71
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^sha256:0+$')",message="all zeros is the digest of no token"
 	Digest string `json:"digest,omitempty"`
 
 	// issuedAt is when the token was minted, by the Kubernetes API server's
@@ -152,7 +153,7 @@ type Credential struct {
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
 	IssuedAt metav1.Time `json:"issuedAt,omitzero"`
 }
 
@@ -174,6 +175,9 @@ type ApiTokenStatus struct {
 
 	// revokedAt is when the controller first saw spec.revoked, in UTC.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
 	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
 
 	// refusedCredentialID is the id of a credential that another ApiToken of the
@@ -188,6 +192,7 @@ type ApiTokenStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))",message="lastTransitionTime must be a time such as 2027-01-31T00:00:00Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -206,6 +211,9 @@ type IssuedCredential struct {
 	// expiresAt is the instant, in UTC, at which the credential stops working. It
 	// is only ever brought forward.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
 	ExpiresAt metav1.Time `json:"expiresAt,omitzero"`
 }
 

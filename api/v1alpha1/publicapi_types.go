@@ -81,7 +81,7 @@ type Backend struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=8
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != '' && self.matches('^https?://[A-Za-z0-9.:\\\\[\\\\]-]+$')",message="must be an origin: http or https, a host, optionally a port, and no path, query or user"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && self.matches('^https?://([A-Za-z0-9][A-Za-z0-9.-]*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[1-9][0-9]{0,4})?$') && (url(self).getPort() == '' || int(url(self).getPort()) <= 65535)",message="must be an origin: http or https, a host, optionally a port, and no path, query or user"
 	URL string `json:"url,omitempty"`
 
 	// responseHeaderTimeout is how long the backend may take until its answer's
@@ -102,7 +102,7 @@ type ServiceReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 
 	// namespace is the Service's namespace. Unset means the tenant's own: each
@@ -138,7 +138,7 @@ type Scope struct {
 // TokenPolicy bounds the tokens that tenants may have. It applies when a
 // credential is issued; tightening it never breaks a live token.
 //
-// +kubebuilder:validation:XValidation:rule="duration(self.defaultLifetime) <= duration(self.maxLifetime)",message="defaultLifetime must not be longer than maxLifetime"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultLifetime) || !has(self.maxLifetime) || duration(self.defaultLifetime) <= duration(self.maxLifetime)",message="defaultLifetime (2160h unless set) must not be longer than maxLifetime (8760h unless set)"
 type TokenPolicy struct {
 	// defaultLifetime is the lifetime of a credential whose ApiToken names
 	// neither lifetime nor expiresAt. Whole hours, minutes and seconds; 90 days
@@ -230,6 +230,7 @@ type PublicApiStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))",message="lastTransitionTime must be a time such as 2027-01-31T00:00:00Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

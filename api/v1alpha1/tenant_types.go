@@ -36,7 +36,7 @@ type Tenant struct {
 
 // TenantSpec is what the platform team says of a customer.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.namespace) == has(oldSelf.namespace) && (!has(self.namespace) || self.namespace == oldSelf.namespace)",message="namespace is immutable: delete the Tenant and make a new one"
+// +kubebuilder:validation:XValidation:rule="has(self.__namespace__) == has(oldSelf.__namespace__) && (!has(self.__namespace__) || self.__namespace__ == oldSelf.__namespace__)",message="namespace is immutable: delete the Tenant and make a new one"
 type TenantSpec struct {
 	// displayName is the customer's name as people write it.
 	// +optional
@@ -144,6 +144,7 @@ type TenantStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('1970-01-01T00:00:00Z'))",message="lastTransitionTime must be a time such as 2027-01-31T00:00:00Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

@@ -17,6 +17,7 @@ import (
 // The cache's indexes.
 const (
 	indexCredential      = "latchkey.dev/credential"
+	indexUID             = "latchkey.dev/uid"
 	indexTenantNamespace = "latchkey.dev/tenant-namespace"
 	indexTenantPublicApi = "latchkey.dev/tenant-publicapi"
 )
@@ -29,6 +30,9 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	}{
 		{&v1alpha1.ApiToken{}, indexCredential, func(o client.Object) []string {
 			return credentialKeys(o.(*v1alpha1.ApiToken))
+		}},
+		{&v1alpha1.ApiToken{}, indexUID, func(o client.Object) []string {
+			return []string{string(o.GetUID())}
 		}},
 		{&corev1.Secret{}, indexCredential, func(o client.Object) []string {
 			return recordKeys(o.(*corev1.Secret))
@@ -143,14 +147,16 @@ func (r *Reconciler) liveBeside(ctx context.Context, object *v1alpha1.ApiToken, 
 	return live, nil
 }
 
-// tokenOfRecord maps a record to its ApiToken, so that a record which somebody
-// changed or deleted is put right.
-func tokenOfRecord(_ context.Context, object client.Object) []reconcile.Request {
-	secret, ok := object.(*corev1.Secret)
-	if !ok || !isOurs(secret) {
-		return nil
+// tokenOfRecord maps a Secret to the ApiToken whose record has its name: a record
+// that somebody changed or deleted is put right, and where a foreign Secret stood
+// in the way its end is noticed.
+func (r *Reconciler) tokenOfRecord(ctx context.Context, object client.Object) []reconcile.Request {
+	var owners v1alpha1.ApiTokenList
+	uid := record.UID(object.GetName())
+	if err := r.Client.List(ctx, &owners, client.MatchingFields{indexUID: string(uid)}); err != nil {
+		return nil // the cache's List fails only for a missing index, which addIndexes rules out
 	}
-	return []reconcile.Request{{NamespacedName: apiTokenKey(secret)}}
+	return requestsFor(owners.Items)
 }
 
 func apiTokenKey(secret *corev1.Secret) types.NamespacedName {
@@ -166,7 +172,7 @@ func (r *Reconciler) tokensOfTenant(ctx context.Context, object client.Object) [
 func (r *Reconciler) tokensOfPublicApi(ctx context.Context, object client.Object) []reconcile.Request {
 	var tenants v1alpha1.TenantList
 	if err := r.Client.List(ctx, &tenants, client.MatchingFields{indexTenantPublicApi: object.GetName()}); err != nil {
-		return nil // the cache's List fails only for a missing index, which addIndexes rules out
+		return nil // as in tokenOfRecord
 	}
 	var requests []reconcile.Request
 	for i := range tenants.Items {
@@ -178,11 +184,15 @@ func (r *Reconciler) tokensOfPublicApi(ctx context.Context, object client.Object
 func (r *Reconciler) tokensIn(ctx context.Context, namespace string) []reconcile.Request {
 	var all v1alpha1.ApiTokenList
 	if err := r.Client.List(ctx, &all, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil // as in tokensOfPublicApi
+		return nil // as in tokenOfRecord
 	}
-	requests := make([]reconcile.Request, 0, len(all.Items))
-	for i := range all.Items {
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
+	return requestsFor(all.Items)
+}
+
+func requestsFor(tokens []v1alpha1.ApiToken) []reconcile.Request {
+	requests := make([]reconcile.Request, 0, len(tokens))
+	for i := range tokens {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&tokens[i])})
 	}
 	return requests
 }

@@ -115,12 +115,12 @@ func mayIssue(f facts) *refusal {
 	switch {
 	case spec.Revoked:
 		return &refusal{reason: v1alpha1.ReasonRevoked, message: "Revoked before the credential was issued."}
-	case f.token.Status.RefusedCredentialID == spec.Credential.ID:
-		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
-			message: fmt.Sprintf("Credential %s belonged to another ApiToken of the tenant when it was applied here. %s", spec.Credential.ID, again)}
 	case f.holder != "":
 		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
 			message: fmt.Sprintf("Credential %s belongs to ApiToken %s. %s", spec.Credential.ID, f.holder, again)}
+	case f.token.Status.RefusedCredentialID == spec.Credential.ID:
+		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
+			message: fmt.Sprintf("Credential %s belonged to another ApiToken of the tenant when it was applied here. %s", spec.Credential.ID, again)}
 	case f.policy == nil:
 		return &refusal{reason: v1alpha1.ReasonPublicApiNotFound,
 			message: fmt.Sprintf("PublicApi %s of Tenant %s does not exist, so that no policy says what may be issued.", f.tenant.PublicApiName(), f.tenant.Name)}

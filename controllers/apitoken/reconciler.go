@@ -53,7 +53,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ApiToken{}).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(tokenOfRecord)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord)).
 		Watches(&v1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfTenant)).
 		Watches(&v1alpha1.PublicApi{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfPublicApi)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).

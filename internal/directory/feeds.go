@@ -51,7 +51,7 @@ func (d *Directory) Stores() Stores {
 	return Stores{
 		Records: &store[*corev1.Secret, storedRecord]{
 			state: &d.feeds[feedRecords], shrink: d.shrinkRecord, set: d.setRecord, replace: d.replaceRecords,
-			remove: func(s *corev1.Secret) { d.setRecord(storedRecord{uid: recordUID(s)}) },
+			remove: func(s *corev1.Secret) { d.setRecord(storedRecord{uid: record.UID(s.Name)}) },
 		},
 		ApiTokens: &store[*v1alpha1.ApiToken, *voucher]{
 			state: &d.feeds[feedApiTokens], shrink: shrinkApiToken, set: d.setVoucher, replace: d.replaceVouchers,
@@ -147,16 +147,12 @@ type storedRecord struct {
 	record *record.Record
 }
 
-func recordUID(secret *corev1.Secret) types.UID {
-	return types.UID(strings.TrimPrefix(secret.Name, record.Name("")))
-}
-
 func (d *Directory) shrinkRecord(secret *corev1.Secret) storedRecord {
 	decoded, err := record.Decode(secret)
 	if err != nil {
 		d.logger.Error("record ignored", "secret", secret.Name, "error", err)
 	}
-	return storedRecord{uid: recordUID(secret), record: decoded}
+	return storedRecord{uid: record.UID(secret.Name), record: decoded}
 }
 
 func (d *Directory) setRecord(r storedRecord) {

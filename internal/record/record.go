@@ -21,7 +21,10 @@ import (
 // SecretType is the type of every record Secret. Others are ignored.
 const SecretType corev1.SecretType = "latchkey.dev/api-token"
 
-const version = "1"
+const (
+	version    = "1"
+	namePrefix = "apitoken-"
+)
 
 // The keys of a record Secret's data.
 const (
@@ -71,7 +74,16 @@ type Record struct {
 }
 
 // Name is the name of an ApiToken's record Secret.
-func Name(uid types.UID) string { return "apitoken-" + string(uid) }
+func Name(uid types.UID) string { return namePrefix + string(uid) }
+
+// UID is the UID of the ApiToken whose record has the name, or empty.
+func UID(name string) types.UID {
+	uid, ok := strings.CutPrefix(name, namePrefix)
+	if !ok {
+		return ""
+	}
+	return types.UID(uid)
+}
 
 // ApiToken is the namespace and name of the ApiToken that a stored record names,
 // also where the rest of it can't be decoded.
