@@ -1,0 +1,192 @@
+// Package story_test does what the README tells a newcomer to do, with the
+// programs that he would use: make run's own driver, kubectl, the plugin, curl.
+package story_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/token"
+)
+
+const baseDomain = "story.example"
+
+// installation is what make run started.
+type installation struct {
+	dir     string
+	pid     int
+	output  *buffer
+	summary struct {
+		HTTPPort         int               `json:"httpPort"`
+		HTTPSPort        int               `json:"httpsPort"`
+		Kubeconfig       string            `json:"kubeconfig"`
+		MemberKubeconfig string            `json:"memberKubeconfig"`
+		CAFile           string            `json:"caFile"`
+		Curl             map[string]string `json:"curl"`
+	}
+}
+
+// start runs what `make run` runs, on ports of its own.
+func start(t *testing.T) *installation {
+	t.Helper()
+	i := &installation{dir: filepath.Join(t.TempDir(), "run"), output: &buffer{}}
+	program := filepath.Join(t.TempDir(), "latchkey-run")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "./hack/run")
+	build.Dir, build.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	run := exec.Command(program)
+	run.Dir = controlplane.Root()
+	run.Env = append(os.Environ(), "HTTP_PORT=0", "HTTPS_PORT=0", "BASE_DOMAIN="+baseDomain, "RUN_DIR="+i.dir)
+	run.Stdout, run.Stderr = i.output, i.output
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	i.pid = run.Process.Pid
+	ended := make(chan error, 1)
+	go func() { ended <- run.Wait() }()
+	t.Cleanup(func() { i.stop(t, run, ended) })
+
+	testenv.Eventually(t, func() error {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("make run ended: %v\n%s", err, i.output)
+		default:
+		}
+		content, err := os.ReadFile(filepath.Join(i.dir, "summary.json"))
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(content, &i.summary)
+	})
+	return i
+}
+
+// stop interrupts make run as Ctrl-C does, and checks that nothing is left.
+func (i *installation) stop(t *testing.T, run *exec.Cmd, ended chan error) {
+	if err := run.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Error(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		_ = run.Process.Kill()
+		t.Errorf("make run did not end:\n%s", i.output)
+	}
+	if code := run.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d, want 130\n%s", code, i.output)
+	}
+	if left := i.processes(""); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	for _, name := range []string{"kubeconfig", "controlplane", "access", "summary.json"} {
+		if _, err := os.Stat(filepath.Join(i.dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+}
+
+// processes finds those that run from, or with, the installation's folder.
+func (i *installation) processes(program string) []int {
+	// pgrep ends with 1 when there is none.
+	out, _ := exec.Command("pgrep", "-f", regexp.QuoteMeta(filepath.Join(i.dir, program))).Output()
+	var pids []int
+	for field := range strings.FieldsSeq(string(out)) {
+		if pid, err := strconv.Atoi(field); err == nil && pid != i.pid {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// freeze stops the manager, as a node that hangs would, until thaw is called.
+func (i *installation) freeze(t *testing.T) (thaw func()) {
+	t.Helper()
+	pids := i.processes("bin/manager")
+	if len(pids) != 1 {
+		t.Fatalf("found the managers %v, want one", pids)
+	}
+	signal := func(s syscall.Signal) {
+		if err := syscall.Kill(pids[0], s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	return func() { signal(syscall.SIGCONT) }
+}
+
+// member runs a command with the rights of the tenant's admin.
+func (i *installation) member(t *testing.T, stdin, name string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	return i.command(t, i.summary.MemberKubeconfig, stdin, name, args...)
+}
+
+func (i *installation) command(t *testing.T, kubeconfig, stdin, name string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	bin := filepath.Join(i.dir, "bin")
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err = cmd.Run()
+	return out.String(), errOut.String(), err
+}
+
+// must is for commands that have to succeed.
+func must(t *testing.T) func(stdout, stderr string, err error) string {
+	return func(stdout, stderr string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v\n%s%s", err, stdout, stderr)
+		}
+		return strings.TrimSpace(stdout)
+	}
+}
+
+// printedToken is the one that make run showed.
+func (i *installation) printedToken(t *testing.T) string {
+	t.Helper()
+	found := regexp.MustCompile(token.Pattern("lk")).FindAllString(i.output.String(), -1)
+	if len(found) != 1 {
+		t.Fatalf("the output has %d tokens, want one:\n%s", len(found), i.output)
+	}
+	return found[0]
+}
+
+// buffer is a bytes.Buffer for two goroutines.
+type buffer struct {
+	mu      sync.Mutex
+	content bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.content.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.content.String()
+}
