@@ -4,6 +4,7 @@ package controlplane
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,6 +31,9 @@ import (
 const (
 	startTimeout = 2 * time.Minute
 	stopTimeout  = 20 * time.Second
+
+	etcdLog      = "etcd.log"
+	apiServerLog = "kube-apiserver.log"
 )
 
 // Options say what to start.
@@ -37,8 +41,10 @@ type Options struct {
 	// Binaries is the folder with etcd, kube-apiserver and
 	// kube-controller-manager. See Binaries.
 	Binaries string
-	// Dir keeps certificates, etcd's data and logs. It must exist.
+	// Dir keeps certificates and etcd's data. It must exist.
 	Dir string
+	// LogDir gets the processes' logs. It must exist; empty means Dir.
+	LogDir string
 	// ControllerManager also starts kube-controller-manager, so that deleted
 	// namespaces end and garbage is collected.
 	ControllerManager bool
@@ -52,7 +58,7 @@ type ControlPlane struct {
 	// Config is an administrator's access to it.
 	Config *rest.Config
 
-	dir               string
+	logDir            string
 	environment       *envtest.Environment
 	apiServer         *envtest.APIServer
 	controllerManager *process.Process
@@ -89,7 +95,7 @@ func Root() string {
 // Start starts a control plane and waits until it is usable. When ctx ends
 // before, what was started is stopped again.
 func Start(ctx context.Context, o Options) (*ControlPlane, error) {
-	cp := &ControlPlane{dir: o.Dir, apiServer: &envtest.APIServer{CertDir: filepath.Join(o.Dir, "pki")}}
+	cp := &ControlPlane{logDir: cmp.Or(o.LogDir, o.Dir), apiServer: &envtest.APIServer{CertDir: filepath.Join(o.Dir, "pki")}}
 	etcd := &envtest.Etcd{DataDir: filepath.Join(o.Dir, "etcd")}
 	for _, dir := range []string{cp.apiServer.CertDir, etcd.DataDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -97,7 +103,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 		}
 	}
 	cp.configureAPIServer(o)
-	logs, err := openLogs(o.Dir, "etcd.log", "kube-apiserver.log")
+	logs, err := openLogs(cp.logDir, etcdLog, apiServerLog)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +115,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	etcd.Out, etcd.Err = logs[0], logs[0]
 	cp.apiServer.Out, cp.apiServer.Err = logs[1], logs[1]
 	cp.environment = &envtest.Environment{
+		UseExistingCluster:       new(false), // else the variable USE_EXISTING_CLUSTER decides
 		ControlPlane:             envtest.ControlPlane{APIServer: cp.apiServer, Etcd: etcd},
 		BinaryAssetsDirectory:    o.Binaries,
 		ControlPlaneStartTimeout: startTimeout,
@@ -119,7 +126,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	etcd.Path = filepath.Join(o.Binaries, "etcd")
 
 	if cp.Config, err = cp.environment.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the control plane (logs in %s): %w", o.Dir, err), cp.Stop())
+		return nil, errors.Join(fmt.Errorf("start the control plane (logs in %s): %w", cp.logDir, err), cp.Stop())
 	}
 	if o.ControllerManager && ctx.Err() == nil {
 		err = cp.startControllerManager(ctx, o)
@@ -179,7 +186,7 @@ func (cp *ControlPlane) startControllerManager(ctx context.Context, o Options) e
 			"--cert-dir=" + filepath.Join(o.Dir, "controller-manager-pki"),
 			"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port),
 		},
-		LogFile: filepath.Join(o.Dir, "kube-controller-manager.log"),
+		LogFile: filepath.Join(cp.logDir, "kube-controller-manager.log"),
 	})
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func (p *Process) Err() error {
 	if p.err != nil {
 		state = p.err.Error()
 	}
-	return fmt.Errorf("%s ended by itself (%s); its log %s ends with:\n%s", p.name, state, p.log, tail(p.log, 10))
+	return fmt.Errorf("%s ended by itself (%s); its log %s ends with:\n%s", p.name, state, p.log, Tail(p.log, 10))
 }
 
 // Stop asks the process to end, waits for the grace period, and then kills it.
@@ -107,7 +107,8 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-func tail(file string, lines int) string {
+// Tail is the last lines of a log, or why it can't be read.
+func Tail(file string, lines int) string {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return err.Error()

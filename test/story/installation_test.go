@@ -1,6 +1,3 @@
-// Package story_test does what the README tells a newcomer to do, with the
-// programs that he would use: make run's own driver, kubectl, the plugin, curl.
-package story_test
 
 import (
 	"bytes"

@@ -1,0 +1,61 @@
+# `make help` lists the targets. They need Go, make, git and bash; what else they
+# use is built from Go modules.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+# Where `make run` keeps its files. It reads HTTP_PORT, HTTPS_PORT and BASE_DOMAIN
+# from the environment too.
+RUN_DIR ?= .run
+export RUN_DIR
+
+tool := go tool -modfile=hack/tools/go.mod
+lint := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
+
+##@ Try it
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: need-go ## Run everything on this machine: control plane, Latchkey, example backend, two tenants
+	@CGO_ENABLED=0 go build -buildvcs=false -o '$(RUN_DIR)/bin/latchkey-run' ./hack/run
+	@exec '$(RUN_DIR)/bin/latchkey-run'
+
+##@ Develop
+
+.PHONY: build
+build: need-go ## Build manager, apiserver and kubectl-latchkey into bin/
+	CGO_ENABLED=0 go build -o bin/ ./cmd/...
+
+.PHONY: test
+test: need-go ## Run all tests, against a real control plane; ARGS='-run TestX ./api/...' runs some
+	@bash hack/test.sh $(ARGS)
+
+.PHONY: lint
+lint: need-go ## Check the code with golangci-lint (its first use builds it)
+	$(lint) run
+
+.PHONY: generate
+generate: need-go ## Generate deepcopy functions and apply configurations from api/
+	$(tool) controller-gen object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: need-go ## Generate CRDs from api/
+	$(tool) controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+
+.PHONY: verify
+verify: need-go ## Check that generated files, formatting and go.mod files are up to date
+	@bash hack/verify.sh
+
+.PHONY: clean
+clean: ## Remove what was built here and what make run left (not the cached control plane)
+	@if [ -e '$(RUN_DIR)/lock' ]; then echo "make run is at work, or was killed: stop it or start it again, and remove nothing below it."; exit 1; fi
+	rm -rf bin dist '$(RUN_DIR)/bin' '$(RUN_DIR)/ca' '$(RUN_DIR)/logs'
+
+.PHONY: need-go
+need-go:
+	@command -v go >/dev/null || { echo "The command go is missing: install Go 1.26 or later (https://go.dev/doc/install)."; exit 1; }

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs the tests, all of them unless arguments for `go test` say otherwise. They
+# use a real control plane, which is built once and then cached.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+KUBEBUILDER_ASSETS=$(bash hack/controlplane/build.sh)
+export KUBEBUILDER_ASSETS
+
+compiler=$(go env CC)
+if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "${compiler%% *}" >/dev/null; then
+  race=true
+else
+  echo "There is no C compiler here (${compiler%% *}): the tests run without the race detector."
+  export CGO_ENABLED=0
+  race=false
+fi
+
+[ $# -gt 0 ] || set -- ./...
+exec go test -race="$race" -p 2 -timeout 15m "$@"

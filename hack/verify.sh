@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Checks that what is generated, the formatting and the go.mod files are what the
+# tools would make of the tree as it is, committed or not. Changes nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+generated=(api config/crd/bases)
+modules=(. hack/controlplane hack/tools hack/tools/golangci-lint)
+
+failed=0
+wrong() { printf '%s\n' "$*" >&2; failed=1; }
+
+sources() {
+  git ls-files -z --cached --others --exclude-standard -- "$@" |
+    while IFS= read -r -d '' file; do
+      if [ -e "$file" ]; then printf '%s\0' "$file"; fi
+    done
+}
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+sources | tar -c --null -T - | tar -x -C "$copy"
+
+echo "Generating into a copy …"
+find "$copy/api" -name 'zz_generated.*' -exec rm {} +
+rm -rf "$copy/api/v1alpha1/applyconfiguration" "$copy"/config/crd/bases/*
+make --no-print-directory -s -C "$copy" generate manifests
+for dir in "${generated[@]}"; do
+  diff -ru "$dir" "$copy/$dir" >&2 || wrong "$dir is not up to date: run make generate manifests, and remove what is only in $dir."
+done
+
+echo "Checking the formatting …"
+unformatted=$(sources '*.go' | xargs -0 gofmt -l)
+[ -z "$unformatted" ] || wrong "Not formatted; run gofmt -w on:" $'\n'"$unformatted"
+
+for module in "${modules[@]}"; do
+  echo "Checking $module/go.mod …"
+  (cd "$module" && go mod tidy -diff >&2) || wrong "$module/go.mod or go.sum is not tidy: run go mod tidy in $module."
+done
+
+[ "$failed" = 0 ] || exit 1
+echo "Everything is up to date."
