@@ -1,0 +1,93 @@
+package cli_test
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+)
+
+func TestRoot(t *testing.T) {
+	if r := latchkey(t, "").mustSucceed(t); !strings.Contains(r.stdout, "Usage:\n  kubectl latchkey") {
+		t.Errorf("stdout = %q", r.stdout)
+	}
+	plaintext := mint(t)
+	for arg, want := range map[string]string{
+		"lst":     `there is no command "lst": did you mean list?`,
+		"xyzzy":   `there is no command "xyzzy"`,
+		plaintext: "treat that token as leaked",
+	} {
+		r := latchkey(t, "", arg).mustFail(t, want, "See 'kubectl latchkey --help'")
+		if strings.Contains(r.err.Error(), plaintext) {
+			t.Error("repeats the token")
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	want := "kubectl-latchkey v0.0.0-test (" + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + ")\n"
+	if r := latchkey(t, "", "version").mustSucceed(t); r.stdout != want {
+		t.Errorf("stdout = %q, want %q", r.stdout, want)
+	}
+	latchkey(t, "", "version", "x").mustFail(t, "no arguments are expected")
+}
+
+func TestKubeconfigErrors(t *testing.T) {
+	for _, args := range [][]string{{"create", "ci"}, {"issue", "ci"}, {"list"}, {"revoke", "ci", "--yes"}} {
+		latchkey(t, "/nonexistent", args...).mustFail(t, "in the kubeconfig", "/nonexistent")
+	}
+	kubeconfig := proxy{}.kubeconfig(t)
+	latchkey(t, kubeconfig, "list", "--context", "absent").mustFail(t, "in the kubeconfig", "absent")
+	latchkey(t, kubeconfig, "list", "--server", "http://127.0.0.1:1").mustFail(t, "list ApiTokens", "127.0.0.1:1")
+}
+
+func TestImpersonation(t *testing.T) {
+	_, namespace := newTenant(t)
+	member(t, "as@example.com", namespace, v1alpha1.TenantViewerClusterRole)
+	kubeconfig := proxy{}.kubeconfig(t)
+	args := []string{"create", "ci", "-n", namespace, "--as", "as@example.com", "--as-group", "system:authenticated"}
+	latchkey(t, kubeconfig, args...).mustFail(t, "you may not create apitokens", `User "as@example.com"`)
+}
+
+func TestCompletionScripts(t *testing.T) {
+	for shell, want := range map[string]string{
+		"bash": "complete -o default", "zsh": "#compdef kubectl-latchkey", "fish": "complete -c kubectl-latchkey", "powershell": "Register-ArgumentCompleter",
+	} {
+		if r := latchkey(t, "", "completion", shell).mustSucceed(t); !strings.Contains(r.stdout, want) {
+			t.Errorf("completion %s lacks %q", shell, want)
+		}
+	}
+	latchkey(t, "", "completion", "tcsh").mustFail(t, `shell "tcsh" is not known`, "See 'kubectl latchkey completion --help'")
+	latchkey(t, "", "completion").mustFail(t, "name one shell")
+	if r := latchkey(t, "", "completion", "--help").mustSucceed(t); !strings.Contains(r.stdout, `exec kubectl latchkey __complete "$@"`) {
+		t.Error("the help does not say what kubectl_complete-latchkey is")
+	}
+}
+
+func TestNamesAreCompleted(t *testing.T) {
+	_, namespace := newTenant(t)
+	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
+	applyToken(t, namespace, "awaiting", func(o *v1alpha1.ApiToken) { o.Spec.Description = "for \x1bCI" })
+	applyToken(t, namespace, "issued", func(o *v1alpha1.ApiToken) { o.Spec.Credential = credential(t) })
+	applyToken(t, namespace, "revoked", func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
+	const noFiles = ":4\n"
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"issue", ""}, "awaiting\tfor \uFFFDCI\n" + noFiles},
+		{[]string{"issue", "awaiting", ""}, noFiles},
+		{[]string{"revoke", ""}, "awaiting\tfor \uFFFDCI\nissued\n" + noFiles},
+		{[]string{"revoke", "awaiting", ""}, "issued\n" + noFiles},
+		{[]string{"create", ""}, noFiles},
+		{[]string{"list", "-o", ""}, "wide\njson\nyaml\nname\n" + noFiles},
+		{[]string{"verify", "-o", ""}, "json\n" + noFiles},
+		{[]string{"revoke", "-n", "default", ""}, ":1\n"},
+	} {
+		args := append([]string{"__complete", "--kubeconfig", viewer, "-n", namespace}, c.args...)
+		if r := latchkey(t, "", args...).mustSucceed(t); r.stdout != c.want {
+			t.Errorf("%v completes to %q, want %q", c.args, r.stdout, c.want)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+)
+
+const pollInterval = 200 * time.Millisecond
+
+// verdict is what the manager makes of a credential that was just recorded. It
+// works, or failure says why not; until one is known, neither is set.
+type verdict struct {
+	works   bool
+	failure string
+	// pending says what the manager waits for, as far as it has said.
+	pending string
+	// expiresAt is the manager's word, nil before it.
+	expiresAt *metav1.Time
+}
+
+// awaitVerdict waits for the manager, as long as the user wants to.
+func (i *issuance) awaitVerdict(ctx context.Context) (v verdict) {
+	if i.wait == 0 {
+		return v
+	}
+	// The poll's only errors are its time-out and the user's interrupt. Neither
+	// is one here: v stays undecided.
+	_ = wait.PollUntilContextTimeout(ctx, pollInterval, i.wait, true, func(ctx context.Context) (bool, error) {
+		latest := &v1alpha1.ApiToken{}
+		err := i.client.Get(ctx, i.key(i.object.Name), latest)
+		switch {
+		case apierrors.IsNotFound(err):
+			v.failure = "it was deleted meanwhile"
+		case err == nil:
+			v = judge(latest, i.object)
+		}
+		return v.works || v.failure != "", nil
+	})
+	return v
+}
+
+// judge reads the verdict from the latest state of an ApiToken that was written
+// as written.
+func judge(latest, written *v1alpha1.ApiToken) (v verdict) {
+	active := meta.FindStatusCondition(latest.Status.Conditions, v1alpha1.ConditionActive)
+	if active == nil || active.ObservedGeneration < written.Generation {
+		return v
+	}
+	if issued := latest.Status.Credential; issued != nil && issued.ID == written.Spec.Credential.ID {
+		v.expiresAt = &issued.ExpiresAt
+	}
+	text := fmt.Sprintf("%s: %s", active.Reason, printable(active.Message))
+	switch {
+	case active.Status == metav1.ConditionTrue:
+		v.works = true
+	case active.Status == metav1.ConditionFalse && !passes(active.Reason):
+		v.failure = text
+	default:
+		v.pending = fmt.Sprintf(" (%s)", text)
+	}
+	return v
+}
+
+// passes says whether a reason for not working goes away by itself: the manager
+// has yet to see the credential, or its clock is a little behind the API
+// server's.
+func passes(reason string) bool {
+	return reason == v1alpha1.ReasonAwaitingCredential || reason == v1alpha1.ReasonIssuedInFuture
+}
+
+// err is what the command ends with: the token has been handed over, since it
+// can't be shown again, but a script must not take it for one that works.
+func (v verdict) err(object *v1alpha1.ApiToken) error {
+	if v.failure == "" {
+		return nil
+	}
+	return fmt.Errorf("the token with id %s was minted and handed over, but does not work. %s: %s",
+		object.Spec.Credential.ID, describe(object.Namespace, object.Name), v.failure)
+}
