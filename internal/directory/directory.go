@@ -57,7 +57,7 @@ func (a *API) Backend(t *Tenant) string { return a.backend(t) }
 type Token struct {
 	// ID is the credential's public id.
 	ID string
-	// Digest is the key by which it is found.
+	// Digest and Tenant are the key by which it is found.
 	Digest token.Digest
 	// Tenant is the name of the tenant that the credential was issued for.
 	Tenant string
@@ -76,6 +76,8 @@ type Token struct {
 
 	uid types.UID
 }
+
+func (t *Token) key() tokenKey { return tokenKey{t.Tenant, t.Digest} }
 
 // State is what policy.Decide needs to say whether the token works for the
 // tenant. A nil tenant is a missing one.
@@ -96,7 +98,7 @@ func (t *Token) State(tenant *Tenant) policy.State {
 // goroutine.
 type Directory struct {
 	logger  *slog.Logger
-	tokens  shardedMap[token.Digest, *Token]
+	tokens  shardedMap[tokenKey, *Token]
 	tenants shardedMap[string, *Tenant]
 	apis    shardedMap[string, *API]
 	feeds   [feedCount]feedState
@@ -108,20 +110,27 @@ type Directory struct {
 	mu sync.Mutex
 	// slots hold both halves of every token, by the ApiToken's UID.
 	slots map[types.UID]*slot
-	// contested are digests that more than one slot claims: all claimants but the
-	// one that is served.
-	contested map[token.Digest][]types.UID
+	// contested are keys that more than one slot claims: all claimants but the one
+	// that is served.
+	contested map[tokenKey][]types.UID
+}
+
+// tokenKey finds a token. The digest has the tenant inside, but a tenant that
+// names another's digest as its own must not get in the other's way.
+type tokenKey struct {
+	tenant string
+	digest token.Digest
 }
 
 // New returns an empty directory, which is not synced.
 func New(logger *slog.Logger) *Directory {
 	return &Directory{
 		logger:    logger,
-		tokens:    newShardedMap[token.Digest, *Token](1024, func(d token.Digest) uint32 { return uint32(d[0])<<8 | uint32(d[1]) }),
+		tokens:    newShardedMap[tokenKey, *Token](1024, func(k tokenKey) uint32 { return uint32(k.digest[0])<<8 | uint32(k.digest[1]) }),
 		tenants:   newShardedMap[string, *Tenant](256, hashString),
 		apis:      newShardedMap[string, *API](1, hashString),
 		slots:     map[types.UID]*slot{},
-		contested: map[token.Digest][]types.UID{},
+		contested: map[tokenKey][]types.UID{},
 	}
 }
 
@@ -131,9 +140,11 @@ func (d *Directory) Tenant(name string) (*Tenant, bool) { return d.tenants.get(n
 // API finds a PublicApi by its name.
 func (d *Directory) API(name string) (*API, bool) { return d.apis.get(name) }
 
-// Token finds an issued credential by its digest. Whether it works,
-// policy.Decide says of its State.
-func (d *Directory) Token(digest token.Digest) (*Token, bool) { return d.tokens.get(digest) }
+// Token finds a credential that was issued for the tenant, by its digest. Whether
+// it works, policy.Decide says of its State.
+func (d *Directory) Token(tenant string, digest token.Digest) (*Token, bool) {
+	return d.tokens.get(tokenKey{tenant, digest})
+}
 
 // Observe sets the function that is told the name of a tenant whose tokens may
 // work differently from now on, or "" for every tenant. It is called after

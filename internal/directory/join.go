@@ -11,11 +11,11 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
-// slot holds the two halves of a token and which digests it claims.
+// slot holds the two halves of a token and which keys it claims.
 type slot struct {
 	record  *record.Record
 	voucher *voucher
-	digests []token.Digest
+	claims  []tokenKey
 }
 
 // voucher is an ApiToken, shrunk to what decides whether its record works.
@@ -80,17 +80,18 @@ func earliest(a, b time.Time) time.Time {
 }
 
 // join is what a slot puts into the directory.
-func (s *slot) join() map[token.Digest]*Token {
+func (s *slot) join() map[tokenKey]*Token {
 	if s.record == nil || s.voucher == nil || s.record.Namespace != s.voucher.namespace {
 		return nil
 	}
-	joined := make(map[token.Digest]*Token, 2)
+	joined := make(map[tokenKey]*Token, 2)
 	for _, c := range []*record.Credential{s.record.Previous, &s.record.Current} {
 		if c == nil {
 			continue
 		}
 		if notAfter, ok := s.voucher.vouches(c); ok {
-			joined[c.Digest] = recordToken(s.record, c, s.voucher, notAfter)
+			t := recordToken(s.record, c, s.voucher, notAfter)
+			joined[t.key()] = t
 		}
 	}
 	return joined
@@ -99,27 +100,28 @@ func (s *slot) join() map[token.Digest]*Token {
 // update changes a slot and what it puts into the directory. The caller holds mu.
 func (d *Directory) update(uid types.UID, change func(*slot)) {
 	s := d.slot(uid)
-	affected := s.tenant()
+	before := s.tenant()
 	change(s)
-	if affected == "" {
-		affected = s.tenant()
-	}
+	after := s.tenant()
 	joined := s.join()
-	for _, digest := range s.digests {
-		if joined[digest] == nil {
-			d.withdraw(digest, uid)
+	for _, key := range s.claims {
+		if joined[key] == nil {
+			d.withdraw(key, uid)
 		}
 	}
-	s.digests = s.digests[:0]
-	for digest, t := range joined {
-		s.digests = append(s.digests, digest)
-		d.offer(digest, t)
+	s.claims = s.claims[:0]
+	for key, t := range joined {
+		s.claims = append(s.claims, key)
+		d.offer(key, t)
 	}
 	if s.record == nil && s.voucher == nil {
 		delete(d.slots, uid)
 	}
-	if affected != "" {
-		d.notify(affected)
+	if before != "" {
+		d.notify(before)
+	}
+	if after != "" && after != before {
+		d.notify(after)
 	}
 }
 
@@ -130,73 +132,73 @@ func (s *slot) tenant() string {
 	return s.record.Tenant
 }
 
-// offer serves the token under the digest, unless another ApiToken with a lower
+// offer serves the token under the key, unless another ApiToken with a lower
 // UID does. The manager never issues one credential twice; what is served must
 // not depend on the order of events even so.
-func (d *Directory) offer(digest token.Digest, t *Token) {
-	served, ok := d.tokens.get(digest)
+func (d *Directory) offer(key tokenKey, t *Token) {
+	served, ok := d.tokens.get(key)
 	if ok && served.uid != t.uid {
 		if served.uid < t.uid {
-			d.contest(digest, t.uid)
+			d.contest(key, t.uid)
 			return
 		}
-		d.contest(digest, served.uid)
+		d.contest(key, served.uid)
 	}
-	d.tokens.set(digest, t)
+	d.tokens.set(key, t)
 }
 
-func (d *Directory) contest(digest token.Digest, uid types.UID) {
-	if !slices.Contains(d.contested[digest], uid) {
-		d.contested[digest] = append(d.contested[digest], uid)
+func (d *Directory) contest(key tokenKey, uid types.UID) {
+	if !slices.Contains(d.contested[key], uid) {
+		d.contested[key] = append(d.contested[key], uid)
 	}
 }
 
-// withdraw ends a slot's claim to a digest; another claimant takes its place.
-func (d *Directory) withdraw(digest token.Digest, uid types.UID) {
-	claimants := slices.DeleteFunc(d.contested[digest], func(other types.UID) bool { return other == uid })
-	delete(d.contested, digest)
-	if served, ok := d.tokens.get(digest); !ok || served.uid != uid {
-		d.restore(digest, claimants)
+// withdraw ends a slot's claim to a key; another claimant takes its place.
+func (d *Directory) withdraw(key tokenKey, uid types.UID) {
+	claimants := slices.DeleteFunc(d.contested[key], func(other types.UID) bool { return other == uid })
+	delete(d.contested, key)
+	if served, ok := d.tokens.get(key); !ok || served.uid != uid {
+		d.restore(key, claimants)
 		return
 	}
 	slices.Sort(claimants)
 	for i, claimant := range claimants {
-		if t := d.slots[claimant].join()[digest]; t != nil {
-			d.tokens.set(digest, t)
-			d.restore(digest, claimants[i+1:])
+		if t := d.slots[claimant].join()[key]; t != nil {
+			d.tokens.set(key, t)
+			d.restore(key, claimants[i+1:])
 			return
 		}
 	}
-	d.tokens.remove(digest)
+	d.tokens.remove(key)
 }
 
-func (d *Directory) restore(digest token.Digest, claimants []types.UID) {
+func (d *Directory) restore(key tokenKey, claimants []types.UID) {
 	if len(claimants) > 0 {
-		d.contested[digest] = claimants
+		d.contested[key] = claimants
 	}
 }
 
 // rebuild joins every slot anew, after a relist. The caller holds mu.
 func (d *Directory) rebuild() {
-	content := make(map[token.Digest]*Token, len(d.slots))
-	d.contested = map[token.Digest][]types.UID{}
+	content := make(map[tokenKey]*Token, len(d.slots))
+	d.contested = map[tokenKey][]types.UID{}
 	for uid, s := range d.slots {
-		s.digests = s.digests[:0]
+		s.claims = s.claims[:0]
 		if s.record == nil && s.voucher == nil {
 			delete(d.slots, uid)
 			continue
 		}
-		for digest, t := range s.join() {
-			s.digests = append(s.digests, digest)
-			served, ok := content[digest]
+		for key, t := range s.join() {
+			s.claims = append(s.claims, key)
+			served, ok := content[key]
 			switch {
 			case !ok:
-				content[digest] = t
+				content[key] = t
 			case served.uid < t.uid:
-				d.contest(digest, t.uid)
+				d.contest(key, t.uid)
 			default:
-				d.contest(digest, served.uid)
-				content[digest] = t
+				d.contest(key, served.uid)
+				content[key] = t
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func (s *Server) authenticate(r *http.Request, tenant *directory.Tenant, now tim
 	if _, err := token.Parse(s.config.TokenPrefix, plaintext); err != nil {
 		return nil, problemTokenInvalid
 	}
-	found, ok := s.config.Directory.Token(token.DigestOf(tenant.Name, plaintext))
+	found, ok := s.config.Directory.Token(tenant.Name, token.DigestOf(tenant.Name, plaintext))
 	if !ok {
 		return nil, problemTokenInvalid
 	}

@@ -148,7 +148,7 @@ func (s *Server) admit(c *call) (p *problem) {
 
 // currentToken asks the directory anew.
 func (s *Server) currentToken(tenant string, digest token.Digest) (t *directory.Token, works bool) {
-	t, ok := s.config.Directory.Token(digest)
+	t, ok := s.config.Directory.Token(tenant, digest)
 	if !ok {
 		return nil, false
 	}
