@@ -1,3 +1,4 @@
+package story_test
 
 import (
 	"bytes"
