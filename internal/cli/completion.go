@@ -22,7 +22,7 @@ const (
 	noLimit = -1
 )
 
-// completionOptions are kubectl latchkey completion.
+// completionOptions are the options of kubectl latchkey completion.
 type completionOptions struct {
 	genericiooptions.IOStreams
 

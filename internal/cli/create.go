@@ -24,7 +24,7 @@ const (
 	maxOwnerLength = 253
 )
 
-// createOptions are kubectl latchkey create.
+// createOptions are the options of kubectl latchkey create.
 type createOptions struct {
 	genericiooptions.IOStreams
 	mintOptions
@@ -70,7 +70,7 @@ what was asked for, the exit code is 1.`,
 	flags.StringSliceVar(&o.allowedCIDRs, "allow-cidr", nil, "client addresses that the token works from, such as 192.0.2.0/24 (default: any)")
 	flags.Var(&o.overlap, "overlap", "how long a replaced token goes on working beside its successor, such as 24h or 7d")
 	flags.StringVar(&o.dryRun, "dry-run", dryRunNone, "server has the API server check everything, and neither mints nor creates anything")
-	o.mintOptions.addFlags(cmd)
+	o.addMintFlags(cmd)
 	return cmd
 }
 
@@ -93,7 +93,7 @@ func (o *createOptions) Validate() error {
 	case o.dryRun != dryRunNone && o.dryRun != dryRunServer:
 		return fmt.Errorf("--dry-run %q: must be %s or %s", o.dryRun, dryRunNone, dryRunServer)
 	}
-	return errors.Join(validateName(o.name), o.mintOptions.validate())
+	return errors.Join(validateName(o.name), o.validateMintFlags())
 }
 
 // Run implements verb.
@@ -113,7 +113,7 @@ func (o *createOptions) Run(ctx context.Context) error {
 	if !o.isOwnerSet {
 		object.Spec.Owner = o.currentUser(ctx, session)
 	}
-	asked := request{verb: "create", resource: resourceApiTokens, namespace: session.namespace, name: o.name}
+	asked := request{verb: "create", resource: apiTokens, namespace: session.namespace, name: o.name}
 	if o.dryRun == dryRunServer {
 		return o.rehearse(ctx, session, object, asked)
 	}

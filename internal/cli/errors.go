@@ -21,9 +21,10 @@ type request struct {
 	name string
 }
 
+// Resources, for requests.
 const (
-	resourceApiTokens  = "apitokens"
-	resourceNamespaces = "namespaces"
+	apiTokens  = "apitokens"
+	namespaces = "namespaces"
 )
 
 // explain adds to an error of the API server what is to be done about it.
@@ -51,7 +52,7 @@ func (r request) explain(err error) error {
 
 func (r request) forbidden(err error) error {
 	switch {
-	case r.resource == resourceNamespaces:
+	case r.resource == namespaces:
 		return fmt.Errorf("you may not get namespace %q: choose the namespace of your tenant with -n, usually %s<name>. The members of a Tenant (spec.members) may get its namespace: %w",
 			r.name, v1alpha1.TenantNamespacePrefix, err)
 	case r.namespace == "":
@@ -73,7 +74,7 @@ func (r request) role() string {
 }
 
 func (r request) notFound(err error) error {
-	if r.resource == resourceNamespaces {
+	if r.resource == namespaces {
 		return fmt.Errorf("namespace %q does not exist: %s: %w", r.name, tenantNamespaceHint, err)
 	}
 	return fmt.Errorf("%s does not exist: '%s list -n %s' shows which do: %w", r.object(), displayName, r.namespace, err)
@@ -83,7 +84,7 @@ func (r request) notFound(err error) error {
 // "tenant-acme".
 func (r request) object() string {
 	switch {
-	case r.resource == resourceNamespaces:
+	case r.resource == namespaces:
 		return fmt.Sprintf("namespace %q", r.name)
 	case r.name != "":
 		return describe(r.namespace, r.name)

@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
-// issueOptions are kubectl latchkey issue.
+// issueOptions are the options of kubectl latchkey issue.
 type issueOptions struct {
 	genericiooptions.IOStreams
 	mintOptions
@@ -40,7 +40,7 @@ never holds its credential. Output and exit codes are those of create.`,
 		}),
 		RunE: runVerb(o),
 	}
-	o.mintOptions.addFlags(cmd)
+	o.addMintFlags(cmd)
 	return cmd
 }
 
@@ -52,7 +52,7 @@ func (o *issueOptions) Complete(_ *cobra.Command, args []string) (err error) {
 
 // Validate implements verb.
 func (o *issueOptions) Validate() error {
-	return errors.Join(validateName(o.name), o.mintOptions.validate())
+	return errors.Join(validateName(o.name), o.validateMintFlags())
 }
 
 // Run implements verb.
@@ -66,7 +66,7 @@ func (o *issueOptions) Run(ctx context.Context) error {
 		return err
 	}
 	object := &v1alpha1.ApiToken{}
-	asked := request{verb: "get", resource: resourceApiTokens, namespace: session.namespace, name: o.name}
+	asked := request{verb: "get", resource: apiTokens, namespace: session.namespace, name: o.name}
 	if err := session.client.Get(ctx, session.key(o.name), object); err != nil {
 		return asked.explain(err)
 	}

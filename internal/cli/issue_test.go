@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,7 +60,7 @@ func TestIssueRefuses(t *testing.T) {
 			if c.status != nil {
 				setStatus(t, object, c.status)
 			}
-			want := append(c.want, `ApiToken "`+name+`" in namespace "`+namespace+`"`)
+			want := slices.Concat(c.want, []string{`ApiToken "` + name + `" in namespace "` + namespace + `"`})
 			if object.Spec.Credential != nil {
 				want = append(want, object.Spec.Credential.ID)
 			}

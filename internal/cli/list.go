@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
-// listOptions are kubectl latchkey list.
+// listOptions are the options of kubectl latchkey list.
 type listOptions struct {
 	genericiooptions.IOStreams
 	cluster *cluster
@@ -82,7 +82,7 @@ func (o *listOptions) Run(ctx context.Context) error {
 	ctx, date := withServerDate(ctx)
 	list := &v1alpha1.ApiTokenList{}
 	if err := session.client.List(ctx, list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: o.labels}); err != nil {
-		return request{verb: "list", resource: resourceApiTokens, namespace: namespace}.explain(err)
+		return request{verb: "list", resource: apiTokens, namespace: namespace}.explain(err)
 	}
 	if o.output == "" || o.output == outputWide {
 		return o.printTable(list, namespace, date)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -137,11 +138,29 @@ func member(t testing.TB, user, namespace, clusterRole string) string {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: clusterRole},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
+	testenv.Eventually(t, func() error { return mayList(t, user, namespace) }) // the API server's authorizer lags behind
 	_, kubeconfig, err := env.UserConfig(user)
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	must(t, os.WriteFile(file, kubeconfig, 0o600))
 	return file
+}
+
+// mayList says whether a user has the right that members of either role have.
+func mayList(t testing.TB, user, namespace string) error {
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: namespace, Verb: "list", Group: v1alpha1.SchemeGroupVersion.Group, Resource: "apitokens",
+		},
+	}}
+	if err := env.Client.Create(t.Context(), review); err != nil {
+		return err
+	}
+	if !review.Status.Allowed {
+		return fmt.Errorf("user %s may not list apitokens in %s: %s", user, namespace, review.Status.Reason)
+	}
+	return nil
 }
 
 // tenantAdmin is a new tenant's namespace and the kubeconfig of an admin of it.
@@ -323,6 +342,27 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func mint(t testing.TB) string {
+	t.Helper()
+	minted, err := token.Mint("lk")
+	must(t, err)
+	return minted.Reveal()
+}
+
+func readFile(t testing.TB, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	must(t, err)
+	return string(content)
+}
+
+func asJSON(t testing.TB, value any) string {
+	t.Helper()
+	content, err := json.Marshal(value)
+	must(t, err)
+	return string(content)
 }
 
 // brokenWriter is a full disk, or a closed pipe.

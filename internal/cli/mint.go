@@ -28,7 +28,7 @@ type mintOptions struct {
 	wait       time.Duration
 }
 
-func (o *mintOptions) addFlags(cmd *cobra.Command) {
+func (o *mintOptions) addMintFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&o.output, "output", "o", "", "json prints the token in a JSON object, rather than by itself")
 	flags.StringVar(&o.outputFile, "output-file", "", "new file for the token, readable by you only; nothing goes to standard output")
@@ -36,7 +36,7 @@ func (o *mintOptions) addFlags(cmd *cobra.Command) {
 	registerOutputs(cmd, outputJSON)
 }
 
-func (o *mintOptions) validate() error {
+func (o *mintOptions) validateMintFlags() error {
 	switch {
 	case o.output != "" && o.output != outputJSON:
 		return fmt.Errorf("-o %q: must be %s", o.output, outputJSON)

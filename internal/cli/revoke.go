@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
-// revokeOptions are kubectl latchkey revoke.
+// revokeOptions are the options of kubectl latchkey revoke.
 type revokeOptions struct {
 	genericiooptions.IOStreams
 	cluster *cluster
@@ -83,7 +83,7 @@ func (o *revokeOptions) Run(ctx context.Context) error {
 
 func (o *revokeOptions) revoke(ctx context.Context, session *session, name string, answers *bufio.Reader) error {
 	object := &v1alpha1.ApiToken{}
-	asked := request{verb: "get", resource: resourceApiTokens, namespace: session.namespace, name: name}
+	asked := request{verb: "get", resource: apiTokens, namespace: session.namespace, name: name}
 	if err := session.client.Get(ctx, session.key(name), object); err != nil {
 		return asked.explain(err)
 	}

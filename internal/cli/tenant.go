@@ -38,7 +38,7 @@ func (s *session) tenant(ctx context.Context) (*tenant, error) {
 	ctx, date := withServerDate(ctx)
 	namespace := &corev1.Namespace{}
 	if err := s.client.Get(ctx, client.ObjectKey{Name: s.namespace}, namespace); err != nil {
-		return nil, request{verb: "get", resource: resourceNamespaces, name: s.namespace}.explain(err)
+		return nil, request{verb: "get", resource: namespaces, name: s.namespace}.explain(err)
 	}
 	now, err := date.Time()
 	if err != nil {

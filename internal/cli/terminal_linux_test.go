@@ -52,10 +52,11 @@ func (x terminal) isEchoing() (bool, error) {
 func (x terminal) mustEcho(t testing.TB, want bool) {
 	t.Helper()
 	testenv.Eventually(t, func() error {
-		if got, err := x.isEchoing(); err != nil || got != want {
-			return fmt.Errorf("echo = %v, want %v (%v)", got, want, err)
+		got, err := x.isEchoing()
+		if err == nil && got != want {
+			err = fmt.Errorf("echo = %v, want %v", got, want)
 		}
-		return nil
+		return err
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 // maxVerifyInput is more than any token, and little enough for any pipe.
 const maxVerifyInput = 4096
 
-// verifyOptions are kubectl latchkey verify.
+// verifyOptions are the options of kubectl latchkey verify.
 type verifyOptions struct {
 	genericiooptions.IOStreams
 
@@ -100,6 +100,8 @@ func (o *verifyOptions) read(ctx context.Context) (string, error) {
 	}
 }
 
+// print prints what was found. What is wrong with a token, the command's error
+// says, unless an object was asked for.
 func (o *verifyOptions) print(id string, malformed error) error {
 	if o.output == outputJSON {
 		finding := struct {
@@ -112,9 +114,9 @@ func (o *verifyOptions) print(id string, malformed error) error {
 		}
 		return json.NewEncoder(o.Out).Encode(finding)
 	}
-	if malformed != nil {
-		return nil // the command's error says it
+	if malformed == nil {
+		_, err := fmt.Fprintf(o.Out, "well-formed, id %s\n", id)
+		return err
 	}
-	_, err := fmt.Fprintf(o.Out, "well-formed, id %s\n", id)
-	return err
+	return nil
 }

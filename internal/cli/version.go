@@ -9,7 +9,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
-// versionOptions are kubectl latchkey version.
+// versionOptions are the options of kubectl latchkey version.
 type versionOptions struct {
 	genericiooptions.IOStreams
 
