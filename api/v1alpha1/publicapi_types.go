@@ -61,12 +61,28 @@ type PublicApiSpec struct {
 	// +kubebuilder:default={}
 	TokenPolicy TokenPolicy `json:"tokenPolicy,omitzero"`
 
+	// upgrades are the protocols that a client may switch a request to. An upgraded
+	// connection ends with its token. Only websocket is known; none unless listed.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1
+	Upgrades []UpgradeProtocol `json:"upgrades,omitempty"`
+
 	// cors permits pages of other origins to call the API from a browser. Where
 	// it is unset, cross-origin preflight requests need a token like any other,
 	// which in effect refuses them.
 	// +optional
 	CORS *CORS `json:"cors,omitempty"`
 }
+
+// UpgradeProtocol is a protocol that a request may be switched to (RFC 9110,
+// section 7.8).
+//
+// +kubebuilder:validation:Enum=websocket
+type UpgradeProtocol string
+
+// UpgradeWebSocket is the WebSocket protocol (RFC 6455).
+const UpgradeWebSocket UpgradeProtocol = "websocket"
 
 // Backend is where the product's own service is reached.
 //

@@ -309,6 +309,11 @@ func (in *PublicApiSpec) DeepCopyInto(out *PublicApiSpec) {
 		copy(*out, *in)
 	}
 	in.TokenPolicy.DeepCopyInto(&out.TokenPolicy)
+	if in.Upgrades != nil {
+		in, out := &in.Upgrades, &out.Upgrades
+		*out = make([]UpgradeProtocol, len(*in))
+		copy(*out, *in)
+	}
 	if in.CORS != nil {
 		in, out := &in.CORS, &out.CORS
 		*out = new(CORS)

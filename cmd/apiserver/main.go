@@ -103,9 +103,11 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&o.listeners.Admin, "admin-listen", ":8081", "where /healthz, /readyz and /metrics are served; empty for nowhere")
 	flags.DurationVar(&o.listeners.ShutdownDelay, "shutdown-delay", server.DefaultShutdownDelay, "how long to go on serving, not ready, after being told to end")
 	flags.DurationVar(&o.listeners.ShutdownGracePeriod, "shutdown-grace-period", server.DefaultShutdownGracePeriod, "how long requests under way may then take")
+	o.server.Limits.AddFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
+	o.listeners.Limits = o.server.Limits
 	var err error
 	if o.server.TrustedProxies, err = parsePrefixes(trusted); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)

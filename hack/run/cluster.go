@@ -3,17 +3,21 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
 )
 
 func (s *session) startControlPlane(ctx context.Context) error {
-	var err error
-	s.controlPlane, err = controlplane.Start(ctx, controlplane.Options{
-		Binaries:          s.binaries,
-		Dir:               s.files.controlPlane(),
-		LogDir:            s.files.log(""),
-		ControllerManager: true,
+	err := s.abortable(ctx, func() (err error) {
+		s.controlPlane, err = controlplane.Start(ctx, controlplane.Options{
+			Binaries:          s.binaries,
+			Dir:               s.files.controlPlane(),
+			LogDir:            s.files.log(""),
+			ControllerManager: true,
+		})
+		return err
 	})
 	if err != nil {
 		return err
@@ -22,9 +26,35 @@ func (s *session) startControlPlane(ctx context.Context) error {
 	go func() {
 		if err := s.controlPlane.Watch(ctx); err != nil {
 			s.fail(err)
+			_ = killPrograms(s.files) // none of them can end in order without the others
 		}
 	}()
 	return writeKubeconfig(s.files.kubeconfig(), "admin", "default", s.controlPlane.Config)
+}
+
+// abortable kills what the work starts as soon as ctx ends: Kubernetes' test
+// library would see the start of its processes through first.
+func (s *session) abortable(ctx context.Context, work func() error) error {
+	finished := make(chan struct{})
+	var killer sync.WaitGroup
+	killer.Go(func() {
+		select {
+		case <-finished:
+			return
+		case <-ctx.Done():
+		}
+		for {
+			_ = killPrograms(s.files) // what is left is stopped in order afterwards
+			select {
+			case <-finished:
+				return
+			case <-time.After(attemptInterval):
+			}
+		}
+	})
+	defer killer.Wait()
+	defer close(finished)
+	return work()
 }
 
 // install applies what an installation has besides its Deployments.

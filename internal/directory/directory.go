@@ -45,6 +45,8 @@ type API struct {
 	ResponseHeaderTimeout time.Duration
 	// AllowedOrigins are those of CORS, or empty.
 	AllowedOrigins []string
+	// WebSocket says that requests may be upgraded to it.
+	WebSocket bool
 
 	backend func(t *Tenant) string
 }

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -261,6 +262,7 @@ func newAPI(a *v1alpha1.PublicApi) *API {
 	if a.Spec.CORS != nil {
 		api.AllowedOrigins = a.Spec.CORS.AllowedOrigins
 	}
+	api.WebSocket = slices.Contains(a.Spec.Upgrades, v1alpha1.UpgradeWebSocket)
 	api.backend = backendOf(a.Spec.Backend)
 	return api
 }

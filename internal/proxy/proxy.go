@@ -9,7 +9,6 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
@@ -58,34 +57,28 @@ type Request struct {
 	Identity Identity
 	// ClientAddress is where the request comes from, if known.
 	ClientAddress netip.Addr
+	// Scheme is what the client used: http or https.
+	Scheme string
+	// WebSocket passes on a request's wish to switch to that protocol.
+	WebSocket bool
 	// OwnsCORS says that the backend's CORS headers give way to ours.
 	OwnsCORS bool
 	// BeforeResponse may add to the answer's headers.
 	BeforeResponse func(http.Header)
 }
 
-// Proxy reaches backends. It keeps connections to them.
+// Proxy reaches backends. It keeps connections to them, each tenant's apart.
 type Proxy struct {
-	reverse   *httputil.ReverseProxy
-	transport *http.Transport
+	reverse *httputil.ReverseProxy
+	pools   pools
 }
 
 // New makes a proxy. Faults of backends are logged at level debug: the access log
 // has them too.
 func New(logger *slog.Logger) *Proxy {
-	p := &Proxy{transport: &http.Transport{
-		Proxy:                  nil, // an HTTP_PROXY variable must not see tenants' requests
-		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    5 * time.Second,
-		MaxIdleConns:           2048,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      false,
-	}}
+	p := &Proxy{}
 	p.reverse = &httputil.ReverseProxy{
-		Transport:      p.transport,
+		Transport:      &p.pools,
 		Rewrite:        rewrite,
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   rememberError,
@@ -96,7 +89,10 @@ func New(logger *slog.Logger) *Proxy {
 }
 
 // Close closes idle connections to backends.
-func (p *Proxy) Close() { p.transport.CloseIdleConnections() }
+func (p *Proxy) Close() { p.Retain(func(string) bool { return false }) }
+
+// Retain closes the idle connections of the tenants that are not kept.
+func (p *Proxy) Retain(keep func(tenant string) bool) { p.pools.retain(keep) }
 
 // exchange is what the hooks of one request share.
 type exchange struct {
@@ -141,6 +137,11 @@ func rewrite(pr *httputil.ProxyRequest) {
 		out.Header.Set("X-Forwarded-For", x.ClientAddress.String())
 	}
 	out.Header.Set("X-Forwarded-Host", pr.In.Host)
+	out.Header.Set("X-Forwarded-Proto", x.Scheme)
+	if x.WebSocket {
+		out.Header.Set("Connection", "Upgrade")
+		out.Header.Set("Upgrade", "websocket")
+	}
 	setIdentity(out.Header, &x.Identity)
 }
 
@@ -182,7 +183,8 @@ func modifyResponse(response *http.Response) error {
 	if !x.header.Stop() && response.Request.Context().Err() != nil {
 		return ErrTimeout
 	}
-	if response.StatusCode == http.StatusSwitchingProtocols {
+	switching := response.StatusCode == http.StatusSwitchingProtocols
+	if switching && !x.WebSocket {
 		return errors.New("the backend switched protocols, which it was not asked to")
 	}
 	for name := range response.Header {
@@ -190,9 +192,11 @@ func modifyResponse(response *http.Response) error {
 			delete(response.Header, name)
 		}
 	}
-	response.Header.Del("Trailer")
-	response.Trailer = nil
-	response.Body = &trailerless{response.Body, response}
+	if !switching { // then Body is the connection
+		response.Header.Del("Trailer")
+		response.Trailer = nil
+		response.Body = &trailerless{response.Body, response}
+	}
 	if x.BeforeResponse != nil {
 		x.BeforeResponse(response.Header)
 	}

@@ -31,6 +31,19 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return address
 }
 
+// clientScheme is the scheme that the client used: a trusted proxy's word, or the
+// connection's.
+func clientScheme(r *http.Request, trusted []netip.Prefix) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err == nil && contains(trusted, plainAddress(peer.Addr())) && r.Header.Get("X-Forwarded-Proto") == "https" {
+		return "https"
+	}
+	return "http"
+}
+
 // plainAddress makes ::ffff:192.0.2.1 match 192.0.2.0/24, and drops zones.
 func plainAddress(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 

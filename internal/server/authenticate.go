@@ -63,7 +63,7 @@ func credentials(r *http.Request) (string, *problem) {
 		return "", authorizationMalformed("It was sent more than once.")
 	}
 	scheme, plaintext, ok := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "token") && !strings.EqualFold(scheme, "Bearer") {
+	if !equalFoldASCII(scheme, "token") && !equalFoldASCII(scheme, "Bearer") {
 		return "", authorizationMalformed("Its scheme must be token (or Bearer).")
 	}
 	if !ok || plaintext == "" || strings.ContainsAny(plaintext, " \t,") {
@@ -71,3 +71,8 @@ func credentials(r *http.Request) (string, *problem) {
 	}
 	return plaintext, nil
 }
+
+// equalFoldASCII compares with an ASCII word, whatever the case. Of the same
+// length in bytes, no other letter can fold to one of ASCII's, as the Kelvin sign
+// does to k.
+func equalFoldASCII(s, word string) bool { return len(s) == len(word) && strings.EqualFold(s, word) }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // allowedMethods are those of an HTTP API. CONNECT, TRACE and invented ones are
@@ -112,6 +113,28 @@ func guardHeaders(r *http.Request) *problem {
 	return nil
 }
 
+// guardServerName refuses a request for another host than the TLS connection was
+// made for (RFC 9110, section 15.5.20): the certificate was checked for that one.
+func (s *Server) guardServerName(r *http.Request) *problem {
+	if r.TLS == nil || r.TLS.ServerName == "" {
+		return nil
+	}
+	if subdomain(r.TLS.ServerName, s.config.BaseDomain) != subdomain(r.Host, s.config.BaseDomain) {
+		return problemMisdirected
+	}
+	return nil
+}
+
+// wantsWebSocket says whether a request asks to be switched to WebSocket and to
+// nothing else (RFC 6455, section 4.1). Any other Upgrade is dropped: h2c would
+// make a tunnel that nobody checks (Traefik CVE-2026-88008).
+func wantsWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ContentLength == 0 &&
+		len(r.Header["Upgrade"]) == 1 && equalFoldASCII(r.Header["Upgrade"][0], "websocket") &&
+		equalFoldASCII(strings.Join(r.Header["Connection"], ","), "upgrade") &&
+		r.Header.Get("Sec-Websocket-Key") != ""
+}
+
 func plainName(name string) bool {
 	for i := 0; i < len(name); i++ {
 		c := name[i]
@@ -131,6 +154,11 @@ func subdomain(host, baseDomain string) string {
 			return ""
 		}
 		host = host[:i]
+	}
+	for i := 0; i < len(host); i++ {
+		if host[i] >= utf8.RuneSelf {
+			return "" // ToLower would make a k of the Kelvin sign
+		}
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	label, ok := strings.CutSuffix(host, "."+baseDomain)

@@ -1,16 +1,51 @@
 package server
 
-import "time"
+import (
+	"flag"
+	"hash/maphash"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
-// Every limit of the listeners, so that they can be seen side by side.
-const (
-	// MaxHeaderBytes bounds the request line and the headers together; net/http
-	// adds 4 KiB of slack.
-	MaxHeaderBytes = 16 << 10
-	// ReadHeaderTimeout bounds the time until the headers are read (Slowloris).
-	ReadHeaderTimeout = 10 * time.Second
+// Limits bound what clients can use up, all in one place. Every one is a flag.
+// Zero means no limit.
+type Limits struct {
+	// HeaderBytes bounds the request line and the headers together; net/http adds
+	// 4 KiB of slack.
+	HeaderBytes int
+	// HeaderTimeout bounds the time until the headers are read (Slowloris).
+	HeaderTimeout time.Duration
 	// IdleTimeout closes a keep-alive connection that nobody uses.
-	IdleTimeout = 2 * time.Minute
+	IdleTimeout time.Duration
+	// Streams bounds the requests at a time on one HTTP/2 connection
+	// (CVE-2023-39325: rapid resets).
+	Streams int
+	// BodyBytes bounds a request's body.
+	BodyBytes int64
+	// RequestsPerTenant bounds a tenant's requests at a time on this replica, so
+	// that one tenant can't take every connection to the backend.
+	RequestsPerTenant int
+	// BadTokensPerMinute bounds how many invalid tokens an address may try until
+	// it is told to stop, and its connection is closed. Valid tokens from the same
+	// address go on working.
+	BadTokensPerMinute int
+}
+
+// AddFlags adds a flag for each limit, with its default.
+func (l *Limits) AddFlags(flags *flag.FlagSet) {
+	flags.IntVar(&l.HeaderBytes, "max-header-bytes", 16<<10, "bytes that a request's line and headers may have together")
+	flags.DurationVar(&l.HeaderTimeout, "header-timeout", 10*time.Second, "how long a client may take to send its headers")
+	flags.DurationVar(&l.IdleTimeout, "idle-timeout", 2*time.Minute, "how long a connection may stay unused")
+	flags.IntVar(&l.Streams, "max-streams", 100, "requests at a time on one HTTP/2 connection")
+	flags.Int64Var(&l.BodyBytes, "max-body-bytes", 128<<20, "bytes that a request's body may have; 0 for no limit")
+	flags.IntVar(&l.RequestsPerTenant, "max-requests-per-tenant", 1000, "requests of one tenant at a time on this replica; 0 for no limit")
+	flags.IntVar(&l.BadTokensPerMinute, "max-bad-tokens-per-minute", 60, "invalid tokens that an address may try in a minute before it is answered 429; 0 for no limit")
+}
+
+const (
 	// AdminTimeout bounds everything on the listener for probes and metrics.
 	AdminTimeout = 10 * time.Second
 	// DefaultShutdownDelay is how long a replica that was told to end still
@@ -19,3 +54,82 @@ const (
 	// DefaultShutdownGracePeriod is how long requests under way may then take.
 	DefaultShutdownGracePeriod = 30 * time.Second
 )
+
+// limitBody refuses a body that is announced too large, and cuts one that turns
+// out to be.
+func (s *Server) limitBody(c *call) *problem {
+	limit := s.config.Limits.BodyBytes
+	if limit == 0 || c.r.ContentLength == 0 {
+		return nil
+	}
+	if c.r.ContentLength > limit {
+		return requestTooLarge(limit)
+	}
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, limit)
+	return nil
+}
+
+// tenantGate counts each tenant's requests at a time.
+type tenantGate struct {
+	limit  int64
+	counts sync.Map
+}
+
+// enter lets a request in; leave must be called when it is over.
+func (g *tenantGate) enter(tenant string) (leave func(), ok bool) {
+	if g.limit == 0 {
+		return func() {}, true
+	}
+	count, found := g.counts.Load(tenant)
+	if !found {
+		count, _ = g.counts.LoadOrStore(tenant, new(atomic.Int64))
+	}
+	counter := count.(*atomic.Int64)
+	if counter.Add(1) > g.limit {
+		counter.Add(-1)
+		return nil, false
+	}
+	return func() { counter.Add(-1) }, true
+}
+
+const badTokenSlots = 1 << 14
+
+// badTokens counts the invalid tokens of addresses in a table of fixed size: a
+// flood from many addresses can't make it grow. Two addresses that share a slot
+// take turns, which only lets more through.
+type badTokens struct {
+	limit int
+	seed  maphash.Seed
+	slots [badTokenSlots]badTokenSlot
+}
+
+type badTokenSlot struct {
+	mu      sync.Mutex
+	address netip.Addr
+	minute  int64
+	count   int
+}
+
+func newBadTokens(perMinute int) *badTokens {
+	return &badTokens{limit: perMinute, seed: maphash.MakeSeed()}
+}
+
+// permits counts an invalid token of the address. IPv6 addresses count by their
+// /64, which is what one customer of a provider gets.
+func (b *badTokens) permits(address netip.Addr, now time.Time) bool {
+	if b.limit == 0 {
+		return true
+	}
+	if address.Is6() {
+		prefix, _ := address.Prefix(64) // never fails for an IPv6 address
+		address = prefix.Addr()
+	}
+	slot := &b.slots[maphash.Comparable(b.seed, address)%badTokenSlots]
+	slot.mu.Lock()
+	defer slot.mu.Unlock()
+	if minute := now.Unix() / 60; slot.address != address || slot.minute != minute {
+		slot.address, slot.minute, slot.count = address, minute, 0
+	}
+	slot.count++
+	return slot.count <= b.limit
+}

@@ -28,6 +28,8 @@ type Listeners struct {
 	HTTPS, CertFile, KeyFile string
 	// Admin is the address for /healthz, /readyz and /metrics. Empty means none.
 	Admin string
+	// Limits bound what connections can use up.
+	Limits Limits
 	// ShutdownDelay and ShutdownGracePeriod are explained in limits.go.
 	ShutdownDelay, ShutdownGracePeriod time.Duration
 }
@@ -45,7 +47,7 @@ func Run(ctx context.Context, l Listeners, handler http.Handler, d *directory.Di
 		}
 	}
 	if l.HTTP != "" {
-		if err := servers.listen(ctx, "http", l.HTTP, publicServer(handler), nil); err != nil {
+		if err := servers.listen(ctx, "http", l.HTTP, publicServer(handler, l.Limits), nil); err != nil {
 			return err
 		}
 	}
@@ -54,7 +56,7 @@ func Run(ctx context.Context, l Listeners, handler http.Handler, d *directory.Di
 		if err != nil {
 			return err
 		}
-		if err := servers.listen(ctx, "https", l.HTTPS, publicServer(handler), config); err != nil {
+		if err := servers.listen(ctx, "https", l.HTTPS, publicServer(handler, l.Limits), config); err != nil {
 			return err
 		}
 	}
@@ -73,12 +75,13 @@ func Run(ctx context.Context, l Listeners, handler http.Handler, d *directory.Di
 	return servers.shutdown(l.ShutdownGracePeriod)
 }
 
-func publicServer(handler http.Handler) *http.Server {
+func publicServer(handler http.Handler, limits Limits) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: ReadHeaderTimeout,
-		IdleTimeout:       IdleTimeout,
-		MaxHeaderBytes:    MaxHeaderBytes,
+		ReadHeaderTimeout: limits.HeaderTimeout,
+		IdleTimeout:       limits.IdleTimeout,
+		MaxHeaderBytes:    limits.HeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limits.Streams},
 		// net/http would answer "OPTIONS *" itself.
 		DisableGeneralOptionsHandler: true,
 	}

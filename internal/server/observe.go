@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -74,7 +77,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p = s.recovered(c, recorder, recover())
 		}
 		s.account(c, recorder, p, time.Since(started))
-		if cut {
+		// Without an answer net/http would say 200, also to a client that closed
+		// only its half of the connection.
+		if cut || recorder.status == 0 {
 			panic(http.ErrAbortHandler) // closes the connection, so that the client notices
 		}
 	}()
@@ -87,13 +92,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // recovered turns a panic into an answer where that is still possible.
 func (s *Server) recovered(c *call, recorder *responseRecorder, cause any) *problem {
 	if cause == http.ErrAbortHandler {
-		return &problem{code: codeBackendUnavailable, status: recorder.status, cause: context.Cause(c.r.Context())}
+		return s.cutProblem(c, recorder)
 	}
 	s.config.Logger.Error("panic while serving a request", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	if recorder.status == 0 {
 		problemInternal.write(recorder, s.config.ProblemBase, s.realm(c))
 	}
 	return problemInternal
+}
+
+// cutProblem says, for log and metrics only, why an answer broke off.
+func (s *Server) cutProblem(c *call, recorder *responseRecorder) *problem {
+	cause := context.Cause(c.r.Context())
+	switch {
+	case errors.Is(cause, errTokenExpired) || errors.Is(cause, errTokenEnded):
+		return s.endedProblem(c)
+	case cause != nil || recorder.failed:
+		return &problem{code: codeClientGone, status: recorder.status}
+	}
+	return &problem{code: codeBackendUnavailable, status: recorder.status}
 }
 
 // realm is the host that a challenge names. It is never taken from a request that
@@ -150,7 +167,8 @@ const maxLoggedPath = 256
 // loggedPath is the path without what could be a token that somebody put there.
 func (s *Server) loggedPath(r *http.Request) string {
 	path := r.URL.EscapedPath()
-	if strings.Contains(path, s.config.TokenPrefix+"_") || strings.Contains(path, "%5") {
+	// Where it has escapes once it is decoded, somebody else may decode those.
+	if strings.Contains(r.URL.Path, s.config.TokenPrefix+"_") || strings.Contains(r.URL.Path, "%") {
 		return "[withheld: it may contain a token]"
 	}
 	if len(path) > maxLoggedPath {
@@ -164,10 +182,19 @@ type responseRecorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
+	// failed says that the client could not be written to.
+	failed bool
 }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack hands over the connection of a request that is switched to another
+// protocol.
+func (w *responseRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.status = http.StatusSwitchingProtocols
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
 
 func (w *responseRecorder) WriteHeader(status int) {
 	if status >= 200 { // 1xx are not the answer yet
@@ -182,5 +209,6 @@ func (w *responseRecorder) Write(b []byte) (int, error) {
 	}
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
+	w.failed = w.failed || err != nil
 	return n, err
 }

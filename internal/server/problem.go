@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,10 +24,17 @@ const (
 	codeUnknownHost            = "unknown-host"
 	codeStale                  = "stale"
 	codeBackendUnavailable     = "backend-unavailable"
+	codeRateLimited            = "rate-limited"
 	codeRequestRefused         = "request-refused"
+	codeRequestTooLarge        = "request-too-large"
+	codeMisdirectedRequest     = "misdirected-request"
 	codeMethodNotAllowed       = "method-not-allowed"
 	codeNotFound               = "not-found"
 	codeInternal               = "internal-error"
+
+	// codeClientGone is an outcome that nobody is told: it is not the backend's
+	// doing.
+	codeClientGone = "client-gone"
 )
 
 // problem is an answer that says why a request was not served, as RFC 9457 has
@@ -42,6 +50,8 @@ type problem struct {
 	challenge bool
 	// retryAfter is told in whole seconds.
 	retryAfter time.Duration
+	// closes ends the connection after the answer.
+	closes bool
 	// allow are the methods that a 405 names.
 	allow string
 	// cause is for the log, not for the client.
@@ -65,6 +75,12 @@ var (
 		title: "No API is served on this host", detail: "Check the subdomain in the URL."}
 	problemStale = &problem{code: codeStale, status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second,
 		title: "The service can't check tokens at the moment", detail: "It has no current view of which tokens are valid. Try again shortly."}
+	problemTooManyBadTokens = &problem{code: codeRateLimited, status: http.StatusTooManyRequests, retryAfter: time.Minute, closes: true,
+		title: "Too many invalid tokens", detail: "This address sent many tokens that are not valid. Stop sending them; valid tokens still work."}
+	problemTooManyRequests = &problem{code: codeRateLimited, status: http.StatusTooManyRequests, retryAfter: time.Second,
+		title: "Too many requests at a time", detail: "The account has as many requests under way as it may have at a time. Wait for some to end."}
+	problemMisdirected = &problem{code: codeMisdirectedRequest, status: http.StatusMisdirectedRequest, closes: true,
+		title: "The connection is for another host", detail: "The TLS connection was made for another host name than the request names. Make a connection of its own for each host."}
 	problemNotFound = &problem{code: codeNotFound, status: http.StatusNotFound,
 		title: "There is nothing at this path", detail: "The API's paths are below its base path; see its documentation."}
 	problemInternal = &problem{code: codeInternal, status: http.StatusInternalServerError,
@@ -83,6 +99,11 @@ func tokenExpired(at time.Time) *problem {
 
 func requestRefused(detail string) *problem {
 	return &problem{code: codeRequestRefused, status: http.StatusBadRequest, title: "The request was refused", detail: detail}
+}
+
+func requestTooLarge(limit int64) *problem {
+	return &problem{code: codeRequestTooLarge, status: http.StatusRequestEntityTooLarge, closes: true,
+		title: "The request is too large", detail: fmt.Sprintf("Its body may have at most %d bytes.", limit)}
 }
 
 func methodNotAllowed(allow string) *problem {
@@ -121,6 +142,9 @@ func (p *problem) write(w http.ResponseWriter, base, realm string) {
 	}
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
+	}
+	if p.closes {
+		h.Set("Connection", "close")
 	}
 	if p.allow != "" {
 		h.Set("Allow", p.allow)

@@ -30,6 +30,8 @@ type Config struct {
 	ProblemBase string
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// Limits bound what clients can use up. Zero values mean no limit.
+	Limits Limits
 	// Directory knows tenants and tokens.
 	Directory *directory.Directory
 	// Proxy reaches the backends.
@@ -44,9 +46,11 @@ type Config struct {
 
 // Server answers requests on the tenants' hosts.
 type Server struct {
-	config   Config
-	inflight *inflight
-	metrics  *metrics
+	config    Config
+	inflight  *inflight
+	tenants   tenantGate
+	badTokens *badTokens
+	metrics   *metrics
 }
 
 // New makes a server. It must be the only observer of its directory.
@@ -64,7 +68,12 @@ func New(config Config) (*Server, error) {
 	if config.Clock == nil {
 		config.Clock = clock.RealClock{}
 	}
-	s := &Server{config: config, inflight: newInflight(config.Clock)}
+	s := &Server{
+		config:    config,
+		inflight:  newInflight(config.Clock),
+		tenants:   tenantGate{limit: int64(config.Limits.RequestsPerTenant)},
+		badTokens: newBadTokens(config.Limits.BadTokensPerMinute),
+	}
 	var err error
 	if s.metrics, err = newMetrics(config.Metrics, config.Directory, s.inflight); err != nil {
 		return nil, err
@@ -94,6 +103,12 @@ func (s *Server) handle(c *call) *problem {
 		return problemStale
 	}
 	if p := s.resolve(c); p != nil {
+		return p
+	}
+	if p := s.guardServerName(c.r); p != nil {
+		return p
+	}
+	if p := s.limitBody(c); p != nil {
 		return p
 	}
 	if preflight := allowOrigin(c.w, c.r, c.api); preflight {
@@ -131,18 +146,32 @@ func (s *Server) resolve(c *call) *problem {
 
 // admit authenticates the request and makes it end with its token.
 func (s *Server) admit(c *call) (p *problem) {
-	c.token, p = s.authenticate(c.r, c.tenant, s.config.Clock.Now())
+	now := s.config.Clock.Now()
+	c.token, p = s.authenticate(c.r, c.tenant, now)
+	if p == problemTokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
+		return problemTooManyBadTokens
+	}
 	if p != nil {
 		return p
 	}
-	ctx, end := s.inflight.begin(c.r.Context(), c.token)
-	c.r, c.end = c.r.WithContext(ctx), end
+	leave, ok := s.tenants.enter(c.tenant.Name)
+	if !ok {
+		return problemTooManyRequests
+	}
+	ctx, land := s.inflight.begin(c.r.Context(), c.token)
+	end := func() { land(); leave() }
 	// What changed between the look-up and the registration, the observer may
 	// have missed.
-	if _, works := s.currentToken(c.token.Tenant, c.token.Digest); !works {
+	current, works := s.currentToken(c.token.Tenant, c.token.Digest)
+	if !works {
 		end()
 		return s.endedProblem(c)
 	}
+	if !current.NotAfter.Equal(c.token.NotAfter) {
+		end()
+		return s.admit(c)
+	}
+	c.r, c.end = c.r.WithContext(ctx), end
 	return nil
 }
 
@@ -159,6 +188,12 @@ func (s *Server) currentToken(tenant string, digest token.Digest) (t *directory.
 // reviewInflight is told by the directory that something of a tenant changed.
 func (s *Server) reviewInflight(tenant string) {
 	s.inflight.review(tenant, s.currentToken)
+	if _, ok := s.config.Directory.Tenant(tenant); !ok {
+		s.config.Proxy.Retain(func(name string) bool {
+			_, ok := s.config.Directory.Tenant(name)
+			return ok
+		})
+	}
 }
 
 // endedProblem says why a token stopped working while its request was under way.
@@ -187,16 +222,21 @@ func (s *Server) forward(c *call) *problem {
 			Scopes: c.token.Scopes,
 		},
 		ClientAddress:  clientAddress(c.r, s.config.TrustedProxies),
+		Scheme:         clientScheme(c.r, s.config.TrustedProxies),
+		WebSocket:      c.api.WebSocket && wantsWebSocket(c.r),
 		OwnsCORS:       len(c.api.AllowedOrigins) > 0,
 		BeforeResponse: func(h http.Header) { exposeExpiry(h, c.token) },
 	})
+	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &tooLarge):
+		return requestTooLarge(tooLarge.Limit)
 	case errors.Is(err, errTokenExpired) || errors.Is(err, errTokenEnded):
 		return s.endedProblem(c)
 	case errors.Is(err, proxy.ErrClientGone):
-		return &problem{code: codeBackendUnavailable, status: statusClientClosedRequest, cause: err}
+		return &problem{code: codeClientGone, status: statusClientClosedRequest, cause: err}
 	case errors.Is(err, proxy.ErrTimeout):
 		return backendUnavailable(http.StatusGatewayTimeout, err)
 	default:

@@ -211,6 +211,12 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.TokenPolicy
       default: {}
+    - name: upgrades
+      type:
+        list:
+          elementType:
+            namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.UpgradeProtocol
+          elementRelationship: associative
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.PublicApiStatus
   map:
     fields:
@@ -350,6 +356,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
       default: 720h
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.UpgradeProtocol
+  scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/latchkey-dev/latchkey/api/v1alpha1"
+)
+
 // PublicApiSpecApplyConfiguration represents a declarative configuration of the PublicApiSpec type for use
 // with apply.
 //
@@ -19,6 +23,9 @@ type PublicApiSpecApplyConfiguration struct {
 	Scopes []ScopeApplyConfiguration `json:"scopes,omitempty"`
 	// tokenPolicy bounds the tokens that tenants may have.
 	TokenPolicy *TokenPolicyApplyConfiguration `json:"tokenPolicy,omitempty"`
+	// upgrades are the protocols that a client may switch a request to. An upgraded
+	// connection ends with its token. Only websocket is known; none unless listed.
+	Upgrades []apiv1alpha1.UpgradeProtocol `json:"upgrades,omitempty"`
 	// cors permits pages of other origins to call the API from a browser. Where
 	// it is unset, cross-origin preflight requests need a token like any other,
 	// which in effect refuses them.
@@ -65,6 +72,16 @@ func (b *PublicApiSpecApplyConfiguration) WithScopes(values ...*ScopeApplyConfig
 // If called multiple times, the TokenPolicy field is set to the value of the last call.
 func (b *PublicApiSpecApplyConfiguration) WithTokenPolicy(value *TokenPolicyApplyConfiguration) *PublicApiSpecApplyConfiguration {
 	b.TokenPolicy = value
+	return b
+}
+
+// WithUpgrades adds the given value to the Upgrades field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Upgrades field.
+func (b *PublicApiSpecApplyConfiguration) WithUpgrades(values ...apiv1alpha1.UpgradeProtocol) *PublicApiSpecApplyConfiguration {
+	for i := range values {
+		b.Upgrades = append(b.Upgrades, values[i])
+	}
 	return b
 }
 
