@@ -70,10 +70,15 @@ func (p Policy) Expiry(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time) tim
 	if spec.ExpiresAt != nil {
 		return spec.ExpiresAt.UTC()
 	}
+	return start(issuedAt, now).Add(durationOr(spec.Lifetime, p.DefaultLifetime)).UTC()
+}
+
+// start is when a credential's time begins to count.
+func start(issuedAt, now time.Time) time.Time {
 	if issuedAt.After(now) {
-		issuedAt = now.Truncate(time.Second)
+		return now.Truncate(time.Second)
 	}
-	return issuedAt.Add(durationOr(spec.Lifetime, p.DefaultLifetime)).UTC()
+	return issuedAt
 }
 
 // Overlap is how long a replaced credential of the spec goes on working.
@@ -89,7 +94,7 @@ func Overlap(spec *v1alpha1.ApiTokenSpec) time.Duration {
 // other ApiTokens of the tenant are live.
 func (p Policy) Violations(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time, live int) []string {
 	var found []string
-	if lifetime := p.Expiry(spec, issuedAt, now).Sub(issuedAt); lifetime > p.MaxLifetime {
+	if lifetime := p.Expiry(spec, issuedAt, now).Sub(start(issuedAt, now)); lifetime > p.MaxLifetime {
 		found = append(found, fmt.Sprintf("the token would live %s from its issuedAt, the policy permits at most %s", lifetime, p.MaxLifetime))
 	}
 	if overlap := Overlap(spec); overlap > p.MaxOverlap {

@@ -162,7 +162,7 @@ func Decode(secret *corev1.Secret) (*Record, error) {
 		AllowedCIDRs: d.cidrs(),
 		Current:      d.credential(keyID, keyDigest, keyExpiresAt),
 	}
-	if _, ok := secret.Data[keyPreviousDigest]; ok {
+	if d.has(keyPreviousID) || d.has(keyPreviousDigest) || d.has(keyPreviousExpiresAt) {
 		previous := d.credential(keyPreviousID, keyPreviousDigest, keyPreviousExpiresAt)
 		r.Previous = &previous
 	}
@@ -201,6 +201,11 @@ func (d *decoder) fail(key string, err error) {
 	}
 }
 
+func (d *decoder) has(key string) bool {
+	_, ok := d.data[key]
+	return ok
+}
+
 func (d *decoder) text(key string) string {
 	if len(d.data[key]) == 0 {
 		d.fail(key, errors.New("is missing or empty"))
@@ -237,7 +242,8 @@ func (d *decoder) credential(id, digest, expiresAt string) Credential {
 	if c.Digest, err = token.ParseDigest(d.text(digest)); err != nil {
 		d.fail(digest, errors.New("is not a token's digest"))
 	}
-	if c.NotAfter, err = time.Parse("2006-01-02T15:04:05Z", d.text(expiresAt)); err != nil {
+	// time.Parse also takes fractions and short numbers.
+	if c.NotAfter, err = time.Parse(time.RFC3339, d.text(expiresAt)); err != nil || formatTime(c.NotAfter) != d.text(expiresAt) {
 		d.fail(expiresAt, errors.New("is not a time in UTC and whole seconds"))
 	}
 	return c

@@ -41,6 +41,9 @@ func ParseDigest(s string) (Digest, error) {
 	if _, err := hex.Decode(d[:], []byte(s[len(digestPrefix):])); err != nil {
 		return Digest{}, fmt.Errorf("digest: %w", err)
 	}
+	if d.String() != s {
+		return Digest{}, errors.New("digest has upper-case digits")
+	}
 	if d.IsZero() {
 		return Digest{}, errors.New("digest is all zeros, which no token has")
 	}
