@@ -3,7 +3,9 @@
 package conditions
 
 import (
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,8 +17,12 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
-// maxMessageLength is the API's own bound on a condition's message, in bytes.
-const maxMessageLength = 32768
+// The API's own bounds, in bytes: a longer message fails the whole write, a longer
+// note loses the event.
+const (
+	maxMessageLength = 32768
+	maxNoteLength    = 1024
+)
 
 // Set sets a condition. Its lastTransitionTime becomes now when the status
 // changes.
@@ -25,7 +31,7 @@ func Set(list *[]metav1.Condition, conditionType string, status bool, reason, me
 		Type:               conditionType,
 		Status:             metav1.ConditionFalse,
 		Reason:             reason,
-		Message:            message[:min(len(message), maxMessageLength)],
+		Message:            cut(message, maxMessageLength),
 		ObservedGeneration: generation,
 		LastTransitionTime: metav1.NewTime(now),
 	}
@@ -59,7 +65,7 @@ func Announce(recorder events.EventRecorder, object runtime.Object, main string,
 		bad := c.Type == main && c.Status == metav1.ConditionFalse ||
 			c.Type == v1alpha1.ConditionStalled && c.Status == metav1.ConditionTrue
 		old := meta.FindStatusCondition(before, c.Type)
-		if !bad || contains(quiet, c.Reason) || old != nil && old.Status == c.Status && old.Reason == c.Reason {
+		if !bad || slices.Contains(quiet, c.Reason) || old != nil && old.Status == c.Status && old.Reason == c.Reason {
 			continue
 		}
 		if stalled := meta.FindStatusCondition(after, v1alpha1.ConditionStalled); c.Type == main && stalled != nil && stalled.Reason == c.Reason {
@@ -69,15 +75,17 @@ func Announce(recorder events.EventRecorder, object runtime.Object, main string,
 		if c.Type == v1alpha1.ConditionStalled {
 			eventType = corev1.EventTypeWarning
 		}
-		recorder.Eventf(object, nil, eventType, c.Reason, "Reconcile", "%s", c.Message)
+		recorder.Eventf(object, nil, eventType, c.Reason, "Reconcile", "%s", cut(c.Message, maxNoteLength))
 	}
 }
 
-func contains(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
-		}
+// cut shortens a text to at most n bytes, without cutting a character.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
 	}
-	return false
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
 }
