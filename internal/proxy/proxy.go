@@ -29,14 +29,6 @@ const (
 	HeaderTokenScopes = headerPrefix + "Token-Scopes"
 )
 
-// Why a request was not answered by its backend.
-var (
-	// ErrTimeout: the backend's answer did not begin in time.
-	ErrTimeout = errors.New("the backend's answer did not begin in time")
-	// ErrClientGone: the client closed the connection.
-	ErrClientGone = errors.New("the client closed the connection")
-)
-
 // Identity is who calls.
 type Identity struct {
 	// Tenant is the tenant's name.
@@ -99,6 +91,7 @@ type exchange struct {
 	*Request
 	target *url.URL
 	header *time.Timer
+	upload *upload
 	err    error
 }
 
@@ -117,7 +110,12 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 	x := &exchange{Request: request, target: target}
 	x.header = time.AfterFunc(request.ResponseHeaderTimeout, func() { cancel(ErrTimeout) })
 	defer x.header.Stop()
-	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(ctx, exchangeKey{}, x)))
+	r = r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+	if r.ContentLength != 0 {
+		x.upload = &upload{ReadCloser: r.Body}
+		r.Body = x.upload
+	}
+	p.reverse.ServeHTTP(newInterim(w), r)
 	return x.err
 }
 
@@ -185,7 +183,7 @@ func modifyResponse(response *http.Response) error {
 	}
 	switching := response.StatusCode == http.StatusSwitchingProtocols
 	if switching && !x.WebSocket {
-		return errors.New("the backend switched protocols, which it was not asked to")
+		return errSwitched
 	}
 	for name := range response.Header {
 		if reserved(name) || x.OwnsCORS && strings.HasPrefix(name, "Access-Control-") {
@@ -213,20 +211,6 @@ type trailerless struct {
 func (t *trailerless) Close() error {
 	t.response.Trailer = nil
 	return t.ReadCloser.Close()
-}
-
-// rememberError keeps the error for Serve to return; nothing is sent here.
-func rememberError(_ http.ResponseWriter, r *http.Request, err error) {
-	x := exchangeOf(r)
-	cause := context.Cause(r.Context())
-	switch {
-	case cause == nil:
-		x.err = err
-	case errors.Is(cause, context.Canceled):
-		x.err = ErrClientGone
-	default:
-		x.err = cause
-	}
 }
 
 // bufferPool lends the buffers by which bodies are copied.

@@ -50,44 +50,67 @@ func newInflight(c clock.WithDelayedExecution) *inflight {
 	return i
 }
 
-// begin returns a context that ends when the token stops working. end must be
-// called when the request is over.
-func (i *inflight) begin(ctx context.Context, t *directory.Token) (_ context.Context, end func()) {
+// begin registers a request and returns it with a context that ends when its
+// token stops working. end must be called when the request is over.
+func (i *inflight) begin(ctx context.Context, t *directory.Token) (context.Context, *flight) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	f := &flight{tenant: t.Tenant, digest: t.Digest, cancel: cancel, notAfter: t.NotAfter}
-	shard := &i.shards[uint(t.Digest[2])%inflightShards]
+	shard := i.shard(f)
 	shard.mu.Lock()
+	defer shard.mu.Unlock()
 	f.timer = i.clock.AfterFunc(t.NotAfter.Sub(i.clock.Now()), func() { cancel(errTokenExpired) })
 	shard.flights[f] = struct{}{}
-	shard.mu.Unlock()
-	return ctx, func() {
-		shard.mu.Lock()
-		f.timer.Stop()
-		delete(shard.flights, f)
-		shard.mu.Unlock()
-		cancel(nil)
-	}
+	return ctx, f
 }
+
+// end forgets a request that is over.
+func (i *inflight) end(f *flight) {
+	shard := i.shard(f)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	f.timer.Stop()
+	delete(shard.flights, f)
+	f.cancel(nil)
+}
+
+func (i *inflight) shard(f *flight) *inflightShard {
+	return &i.shards[uint(f.digest[0])%inflightShards]
+}
+
+// lookUp asks for the present state of a token, and whether it works.
+type lookUp func(tenant string, digest token.Digest) (t *directory.Token, works bool)
 
 // review ends the requests of a tenant (of all where it is empty) whose token
 // works no more, and brings forward the end of those whose expiry was.
-func (i *inflight) review(tenant string, current func(tenant string, digest token.Digest) (t *directory.Token, works bool)) {
+func (i *inflight) review(tenant string, current lookUp) {
 	for n := range i.shards {
 		shard := &i.shards[n]
 		shard.mu.Lock()
 		for f := range shard.flights {
-			if tenant != "" && f.tenant != tenant {
-				continue
-			}
-			t, works := current(f.tenant, f.digest)
-			if !works {
-				f.cancel(errTokenEnded)
-			} else if !t.NotAfter.Equal(f.notAfter) {
-				f.notAfter = t.NotAfter
-				f.timer.Reset(t.NotAfter.Sub(i.clock.Now()))
+			if tenant == "" || f.tenant == tenant {
+				i.adjust(f, current)
 			}
 		}
 		shard.mu.Unlock()
+	}
+}
+
+// recheck reviews one request.
+func (i *inflight) recheck(f *flight, current lookUp) {
+	shard := i.shard(f)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	i.adjust(f, current)
+}
+
+// adjust ends a request or sets its timer anew. The caller holds its shard's lock.
+func (i *inflight) adjust(f *flight, current lookUp) {
+	switch t, works := current(f.tenant, f.digest); {
+	case !works:
+		f.cancel(errTokenEnded)
+	case !t.NotAfter.Equal(f.notAfter):
+		f.notAfter = t.NotAfter
+		f.timer.Reset(t.NotAfter.Sub(i.clock.Now()))
 	}
 }
 

@@ -74,7 +74,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		cut := !finished && recorder.status != 0
 		if !finished { // a panic: ErrAbortHandler by the proxy, or a fault of ours
-			p = s.recovered(c, recorder, recover())
+			p = s.recovered(c, recorder, r.Context().Err() != nil, recover())
 		}
 		s.account(c, recorder, p, time.Since(started))
 		// Without an answer net/http would say 200, also to a client that closed
@@ -90,9 +90,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // recovered turns a panic into an answer where that is still possible.
-func (s *Server) recovered(c *call, recorder *responseRecorder, cause any) *problem {
+func (s *Server) recovered(c *call, recorder *responseRecorder, clientGone bool, cause any) *problem {
 	if cause == http.ErrAbortHandler {
-		return s.cutProblem(c, recorder)
+		return s.cutProblem(c, recorder, clientGone)
 	}
 	s.config.Logger.Error("panic while serving a request", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	if recorder.status == 0 {
@@ -102,12 +102,11 @@ func (s *Server) recovered(c *call, recorder *responseRecorder, cause any) *prob
 }
 
 // cutProblem says, for log and metrics only, why an answer broke off.
-func (s *Server) cutProblem(c *call, recorder *responseRecorder) *problem {
-	cause := context.Cause(c.r.Context())
-	switch {
+func (s *Server) cutProblem(c *call, recorder *responseRecorder, clientGone bool) *problem {
+	switch cause := context.Cause(c.r.Context()); {
 	case errors.Is(cause, errTokenExpired) || errors.Is(cause, errTokenEnded):
 		return s.endedProblem(c)
-	case cause != nil || recorder.failed:
+	case clientGone || recorder.failed:
 		return &problem{code: codeClientGone, status: recorder.status}
 	}
 	return &problem{code: codeBackendUnavailable, status: recorder.status}

@@ -158,20 +158,16 @@ func (s *Server) admit(c *call) (p *problem) {
 	if !ok {
 		return problemTooManyRequests
 	}
-	ctx, land := s.inflight.begin(c.r.Context(), c.token)
-	end := func() { land(); leave() }
-	// What changed between the look-up and the registration, the observer may
-	// have missed.
-	current, works := s.currentToken(c.token.Tenant, c.token.Digest)
-	if !works {
-		end()
+	ctx, flight := s.inflight.begin(c.r.Context(), c.token)
+	c.r = c.r.WithContext(ctx)
+	c.end = func() { s.inflight.end(flight); leave() }
+	// The observer may have missed what changed between the look-up and the
+	// registration.
+	s.inflight.recheck(flight, s.currentToken)
+	if ctx.Err() != nil {
+		defer c.end()
 		return s.endedProblem(c)
 	}
-	if !current.NotAfter.Equal(c.token.NotAfter) {
-		end()
-		return s.admit(c)
-	}
-	c.r, c.end = c.r.WithContext(ctx), end
 	return nil
 }
 
@@ -237,6 +233,8 @@ func (s *Server) forward(c *call) *problem {
 		return s.endedProblem(c)
 	case errors.Is(err, proxy.ErrClientGone):
 		return &problem{code: codeClientGone, status: statusClientClosedRequest, cause: err}
+	case errors.Is(err, proxy.ErrRequestBody):
+		return requestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
 	case errors.Is(err, proxy.ErrTimeout):
 		return backendUnavailable(http.StatusGatewayTimeout, err)
 	default:
