@@ -1,7 +1,6 @@
 # `make help` lists the targets. They need Go, make, git and bash; what else they
 # use is built from Go modules.
 
-SHELL := bash
 .DEFAULT_GOAL := help
 
 # Where `make run` keeps its files. It reads HTTP_PORT, HTTPS_PORT and BASE_DOMAIN
@@ -22,6 +21,7 @@ help: ## Show this help
 
 .PHONY: run
 run: need-go ## Run everything on this machine: control plane, Latchkey, example backend, two tenants
+	@[ -e '$(RUN_DIR)/bin/latchkey-run' ] || echo "  Compiling what starts everything; the first time this takes a minute or two …"
 	@CGO_ENABLED=0 go build -buildvcs=false -o '$(RUN_DIR)/bin/latchkey-run' ./hack/run
 	@exec '$(RUN_DIR)/bin/latchkey-run'
 
@@ -52,8 +52,8 @@ verify: need-go ## Check that generated files, formatting and go.mod files are u
 	@bash hack/verify.sh
 
 .PHONY: clean
-clean: ## Remove what was built here and what make run left (not the cached control plane)
-	@if [ -e '$(RUN_DIR)/lock' ]; then echo "make run is at work, or was killed: stop it or start it again, and remove nothing below it."; exit 1; fi
+clean: ## Remove what was built here and what make run left, but for the cached control plane
+	@[ ! -e '$(RUN_DIR)/lock' ] || { echo "make run is at work, or was killed: stop it, after another start if it was killed, and try again."; exit 1; }
 	rm -rf bin dist '$(RUN_DIR)/bin' '$(RUN_DIR)/ca' '$(RUN_DIR)/logs'
 
 .PHONY: need-go

@@ -73,16 +73,15 @@ func loadCA(certFile, keyFile, domain string, now time.Time) (*keyPair, error) {
 }
 
 func parseKeyPair(certPEM, keyPEM []byte) (*keyPair, error) {
-	certBlock, _ := pem.Decode(certPEM)
-	keyBlock, _ := pem.Decode(keyPEM)
-	if certBlock == nil || keyBlock == nil {
-		return nil, errors.New("not PEM")
-	}
-	certificate, err := x509.ParseCertificate(certBlock.Bytes)
+	certificate, err := parseCertificate(certPEM)
 	if err != nil {
 		return nil, err
 	}
-	key, err := x509.ParsePKCS8PrivateKey(keyBlock.Bytes)
+	block, _ := pem.Decode(keyPEM)
+	if block == nil {
+		return nil, errors.New("the key is not PEM")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +90,14 @@ func parseKeyPair(certPEM, keyPEM []byte) (*keyPair, error) {
 		return nil, errors.New("the key is not the certificate's")
 	}
 	return &keyPair{certificate, signer}, nil
+}
+
+func parseCertificate(certPEM []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(certPEM)
+	if block == nil {
+		return nil, errors.New("the certificate is not PEM")
+	}
+	return x509.ParseCertificate(block.Bytes)
 }
 
 // newCA makes a CA that can vouch for the domain and nothing else: whoever trusts
@@ -113,7 +120,7 @@ func newCA(domain string, now time.Time) (*keyPair, error) {
 // issueServing makes a certificate for the tenants' hosts. The samples' are named
 // besides the wildcard: some clients refuse one right below a top-level domain,
 // which localhost is.
-func (ca *keyPair) issueServing(domain string, now time.Time) (*keyPair, error) {
+func (p *keyPair) issueServing(domain string, now time.Time) (*keyPair, error) {
 	names := []string{domain, "*." + domain}
 	for _, tenant := range sampleTenants {
 		names = append(names, tenant+"."+domain)
@@ -127,7 +134,7 @@ func (ca *keyPair) issueServing(domain string, now time.Time) (*keyPair, error) 
 		BasicConstraintsValid: true,
 		DNSNames:              names,
 	}
-	return sign(template, ca)
+	return sign(template, p)
 }
 
 // sign gives the template a key and the issuer's signature, or its own without an

@@ -33,8 +33,7 @@ func run(args []string) int {
 	ctx, stop := interruptible(context.Background(), session.hurry)
 	defer stop()
 	err = session.run(ctx)
-	var signal *interrupted
-	if errors.As(err, &signal) {
+	if signal, ok := errors.AsType[*interrupted](err); ok {
 		return signal.exitCode()
 	}
 	return failed(err)

@@ -133,8 +133,7 @@ func (s *session) watch(ctx context.Context, ended <-chan struct{}, why func() e
 // stop undoes everything. It returns why the session ended, or what went wrong in
 // stopping it.
 func (s *session) stop(reason error) error {
-	var signal *interrupted
-	asked := errors.As(reason, &signal)
+	_, asked := errors.AsType[*interrupted](reason)
 	if asked {
 		s.progress.say("\nStopping …")
 	}

@@ -45,29 +45,29 @@ func (s *session) writeSummary() error {
 
 // summaryText is what people see. The token is in it once.
 var summaryText = template.Must(template.New("summary").Parse(`
-{{.Bold}}Latchkey runs: tenants acme and globex on loopback, each on its own host.{{.Plain}}
+{{.Bold}}Latchkey runs.{{.Plain}} Tenants acme and globex are on loopback, each on a host of its own.
 
-{{.Bold}}Call acme's API{{.Plain}} with its token, which nobody can read again after this line and which expires at {{.ExpiresAt}}:
+{{.Bold}}Call acme's API.{{.Plain}} The token is shown here and nowhere else; it expires at {{.ExpiresAt}}.
 
   {{.Curl}}
 
-Over {{.OtherScheme}}, with the token in TOKEN:
+The same over {{.OtherScheme}}, once TOKEN holds the token:
 
   {{.OtherCurl}}
 
-{{.Bold}}Make a token of your own{{.Plain}}, as an admin of acme's, in another terminal:
+{{.Bold}}In another terminal, as the platform team:{{.Plain}}
 
-  export KUBECONFIG={{.MemberKubeconfig}} PATH={{.Bin}}:$PATH
+  export KUBECONFIG={{.Kubeconfig}} PATH={{.Bin}}:$PATH
+  kubectl get latchkey --all-namespaces
+
+{{.Bold}}There, as an admin of acme's, make a token of your own:{{.Plain}}
+
+  export KUBECONFIG={{.MemberKubeconfig}}
   echo '{apiVersion: latchkey.dev/v1alpha1, kind: ApiToken, metadata: {name: mine}, spec: {lifetime: 1h}}' | kubectl apply -f -
   kubectl latchkey issue mine
-  kubectl delete apitoken mine    # its token stops working at once
+  kubectl delete apitoken mine    # from then on the API refuses its token
 
-{{.Bold}}See everything{{.Plain}}, as the platform team:
-
-  export KUBECONFIG={{.Kubeconfig}}
-  {{.Bin}}/kubectl get latchkey --all-namespaces
-
-Logs are in {{.Logs}}. Ctrl-C stops everything and removes all of it but the logs.
+Logs are in {{.Logs}}. Ctrl-C stops everything and removes it all, but for the logs.
 `))
 
 func (s *session) print() error {
