@@ -362,13 +362,18 @@ func TestCredentialIsNotRevivedWhileManagerWasDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	younger := create(t, apiToken(owner, "younger", v1alpha1.ApiTokenSpec{Credential: older.Spec.Credential}))
+	held := older.Spec.Credential
+	younger := create(t, apiToken(owner, "younger", v1alpha1.ApiTokenSpec{Credential: held}))
+	other, _ := credential(t, owner.Name, time.Now())
+	sameDigest := create(t, apiToken(owner, "same-digest", v1alpha1.ApiTokenSpec{
+		Credential: &v1alpha1.Credential{ID: other.ID, Digest: held.Digest, IssuedAt: held.IssuedAt}}))
 	if err := env.Client.Delete(t.Context(), older); err != nil {
 		t.Fatal(err)
 	}
 	startManager(t)
 	gone(t, secret)
 	waitFor(t, younger, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonCredentialConflict)
+	waitFor(t, sameDigest, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonCredentialConflict)
 }
 
 func TestCredentialFromTheFuture(t *testing.T) {

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // startManager runs the controllers under the rights of their ServiceAccount,
 // until the test ends or stop is called.
-func startManager(t *testing.T) (stop func()) {
+func startManager(t *testing.T, mutate ...func(*controllers.Options)) (stop func()) {
 	t.Helper()
 	ignored := []goleak.Option{
 		goleak.IgnoreCurrent(),
@@ -50,7 +50,7 @@ func startManager(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mgr, err := controllers.NewManager(ctx, config, controllers.Options{
+	options := controllers.Options{
 		Tenant: tenant.Config{
 			BaseDomain:      "example.com",
 			SystemNamespace: v1alpha1.SystemNamespace,
@@ -62,7 +62,11 @@ func startManager(t *testing.T) (stop func()) {
 		MetricsAddress:   "0", HealthAddress: "0",
 		Logger:             logr.Discard(),
 		SkipNameValidation: true,
-	})
+	}
+	for _, m := range mutate {
+		m(&options)
+	}
+	mgr, err := controllers.NewManager(ctx, config, options)
 	if err != nil {
 		t.Fatal(err)
 	}

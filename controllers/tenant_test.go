@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers"
 	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
@@ -44,6 +45,7 @@ func TestTenantIsProvisioned(t *testing.T) {
 	}
 	want := map[string]string{
 		v1alpha1.AnnotationTenant: owner.Name, v1alpha1.AnnotationHost: owner.Status.Host, v1alpha1.AnnotationTokenPrefix: "lk",
+		v1alpha1.AnnotationOrigin:   "https://" + owner.Status.Host,
 		v1alpha1.AnnotationBasePath: "/v2/api", v1alpha1.AnnotationMaxLifetime: "8760h0m0s", v1alpha1.AnnotationDefaultLifetime: "2160h0m0s",
 	}
 	if diff := cmp.Diff(want, namespace.Annotations); diff != "" {
@@ -269,6 +271,21 @@ func TestForeignIngressIsLeftUntouched(t *testing.T) {
 	if err := get(t, after); err != nil || after.ResourceVersion != foreign.ResourceVersion {
 		t.Errorf("the Ingress was changed: %v\n%s", err, cmp.Diff(foreign, after))
 	}
+}
+
+// What an admission webhook or a quota refuses is told to who looks at the Tenant.
+func TestProvisioningFailureIsTold(t *testing.T) {
+	startManager(t, func(o *controllers.Options) { o.Tenant.BaseDomain = "not_a_domain" })
+	api := publicApi(t)
+	owner := create(t, &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name(t)}, Spec: v1alpha1.TenantSpec{PublicApi: api.Name}})
+	message := waitFor(t, owner, v1alpha1.ConditionReady, isFalse, v1alpha1.ReasonProvisioningFailed)
+	if !strings.Contains(message, "not_a_domain") {
+		t.Errorf("message %q does not quote the API server", message)
+	}
+	if owner.Status.Namespace != owner.NamespaceName() {
+		t.Errorf("status is %+v: the namespace was accepted all the same", owner.Status)
+	}
+	waitForEvent(t, owner, v1alpha1.ReasonProvisioningFailed)
 }
 
 func TestPublicApiChecksItsBackend(t *testing.T) {

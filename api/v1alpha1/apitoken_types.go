@@ -40,7 +40,7 @@ type ApiToken struct {
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.lifetime) && has(self.expiresAt))",message="set lifetime or expiresAt, not both"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.credential) || has(self.credential)",message="credential can't be removed: delete the ApiToken, or set revoked"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.credential) || !has(self.credential) || self.credential == oldSelf.credential || timestamp(self.credential.issuedAt) > timestamp(oldSelf.credential.issuedAt)",message="credential only moves forward: a replacement needs a later issuedAt than the present one"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.credential) || !has(self.credential) || self.credential == oldSelf.credential || (timestamp(self.credential.issuedAt) > timestamp(oldSelf.credential.issuedAt) && self.credential.id != oldSelf.credential.id && self.credential.digest != oldSelf.credential.digest)",message="credential only moves forward: a replacement needs another id, another digest and a later issuedAt than the present one"
 // +kubebuilder:validation:XValidation:rule="!(has(oldSelf.revoked) && oldSelf.revoked) || (has(self.revoked) && self.revoked)",message="a revoked ApiToken can't be reinstated: make a new one"
 type ApiTokenSpec struct {
 	// description says what the token is for.
@@ -215,6 +215,14 @@ type IssuedCredential struct {
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
 	ExpiresAt metav1.Time `json:"expiresAt,omitzero"`
+
+	// scopes are those that were granted to it. Taking one from the PublicApi's
+	// list later does not take it from here.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	Scopes []string `json:"scopes,omitempty"`
 }
 
 // ApiTokenList is a list of ApiTokens.

@@ -75,6 +75,9 @@ const (
 	ReasonNamespaceTerminating = "NamespaceTerminating"
 	// ReasonPublicApiNotFound: the PublicApi that spec names does not exist.
 	ReasonPublicApiNotFound = "PublicApiNotFound"
+	// ReasonProvisioningFailed: the API server, or an admission webhook, refused
+	// something that the Tenant needs. The message quotes it; it is tried again.
+	ReasonProvisioningFailed = "ProvisioningFailed"
 	// ReasonIngressConflict: an Ingress that Latchkey did not make has the name
 	// of this Tenant's Ingress. It is left untouched.
 	ReasonIngressConflict = "IngressConflict"

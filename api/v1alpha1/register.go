@@ -14,11 +14,6 @@ var schemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
 // AddToScheme registers the kinds of this package with a scheme.
 var AddToScheme = schemeBuilder.AddToScheme
 
-// Resource qualifies a plural name, such as "apitokens", with the API group.
-func Resource(plural string) schema.GroupResource {
-	return SchemeGroupVersion.WithResource(plural).GroupResource()
-}
-
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion,
 		&PublicApi{}, &PublicApiList{},

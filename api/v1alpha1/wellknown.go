@@ -23,6 +23,9 @@ const (
 	// AnnotationHost, on a tenant's namespace, is the host of its Public API,
 	// such as "acme.example.com".
 	AnnotationHost = "latchkey.dev/host"
+	// AnnotationOrigin, on a tenant's namespace, is where clients reach that host,
+	// such as "https://acme.example.com".
+	AnnotationOrigin = "latchkey.dev/origin"
 	// AnnotationBasePath, on a tenant's namespace, is the path below which the
 	// Public API is served, such as "/api/v1".
 	AnnotationBasePath = "latchkey.dev/base-path"

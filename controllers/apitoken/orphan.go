@@ -3,6 +3,7 @@ package apitoken
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -74,27 +75,32 @@ func (o orphans) refuseClaimants(ctx context.Context, secret *corev1.Secret) err
 	if err != nil {
 		return nil // it never opened anything
 	}
-	ids := []string{r.Current.ID}
+	held := []string{r.Current.ID, r.Current.Digest.String()}
 	if r.Previous != nil {
-		ids = append(ids, r.Previous.ID)
+		held = append(held, r.Previous.ID, r.Previous.Digest.String())
 	}
-	for _, id := range ids {
+	for _, key := range held {
 		var claimants v1alpha1.ApiTokenList
-		err := o.Client.List(ctx, &claimants, client.InNamespace(r.Namespace), client.MatchingFields{indexCredential: id})
+		err := o.Client.List(ctx, &claimants, client.InNamespace(r.Namespace), client.MatchingFields{indexCredential: key})
 		if err != nil {
-			return fmt.Errorf("ApiTokens with credential %s: %w", id, err)
+			return fmt.Errorf("ApiTokens with credential %s: %w", key, err)
 		}
 		for i := range claimants.Items {
-			claimant := &claimants.Items[i]
-			if !needsIssuing(claimant) || claimant.Spec.Credential.ID != id {
-				continue
-			}
-			status := claimant.Status.DeepCopy()
-			status.RefusedCredentialID = id
-			if err := o.writeStatus(ctx, claimant, status); err != nil {
+			if err := o.refuse(ctx, &claimants.Items[i], held); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+func (o orphans) refuse(ctx context.Context, claimant *v1alpha1.ApiToken, held []string) error {
+	wanted := claimant.Spec.Credential
+	if !needsIssuing(claimant) || claimant.Status.RefusedCredentialID == wanted.ID ||
+		!slices.Contains(held, wanted.ID) && !slices.Contains(held, wanted.Digest) {
+		return nil
+	}
+	status := claimant.Status.DeepCopy()
+	status.RefusedCredentialID = wanted.ID
+	return o.writeStatus(ctx, claimant, status)
 }

@@ -17,9 +17,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
-// facts are everything that a plan depends on. What is stored in the record is
-// not among them but for the scopes: a forged record must not turn into a
-// vouched one.
+// facts are everything that a plan depends on. The stored record is not among
+// them: a forged one must not turn into a vouched one.
 type facts struct {
 	now   time.Time
 	token *v1alpha1.ApiToken
@@ -31,8 +30,6 @@ type facts struct {
 	holder string
 	// live is how many other ApiTokens of the tenant are live.
 	live int
-	// recordedScopes are those that were granted before.
-	recordedScopes []string
 }
 
 // plan is what should be.
@@ -53,7 +50,8 @@ type refusal struct {
 	retry time.Time
 }
 
-// retryLimit is how soon a tenant that had too many live tokens is looked at again.
+// retryLimit is how soon a tenant that had too many live tokens is looked at again:
+// nothing tells this token when another one ends.
 const retryLimit = time.Minute
 
 func needsIssuing(t *v1alpha1.ApiToken) bool {
@@ -93,6 +91,7 @@ func makePlan(f facts) (*plan, error) {
 	if refused == nil {
 		refused = p.scopesRefusal(f)
 	}
+	p.status.Credential.Scopes = p.grantedScopes(f)
 	p.settle(f, policy.Decide(p.state(f), f.now), refused)
 	return p, p.makeRecord(f)
 }
@@ -121,21 +120,34 @@ func mayIssue(f facts) *refusal {
 	case f.token.Status.RefusedCredentialID == spec.Credential.ID:
 		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
 			message: fmt.Sprintf("Credential %s belonged to another ApiToken of the tenant when it was applied here. %s", spec.Credential.ID, again)}
+	case f.wasReplaced(spec.Credential):
+		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
+			message: fmt.Sprintf("Credential %s is the one that was replaced here. %s", spec.Credential.ID, again)}
 	case f.policy == nil:
 		return &refusal{reason: v1alpha1.ReasonPublicApiNotFound,
 			message: fmt.Sprintf("PublicApi %s of Tenant %s does not exist, so that no policy says what may be issued.", f.tenant.PublicApiName(), f.tenant.Name)}
 	case issuedAt.After(f.now.Add(policy.ClockTolerance)):
 		return &refusal{reason: v1alpha1.ReasonIssuedInFuture, retry: issuedAt.Add(-policy.ClockTolerance),
-			message: fmt.Sprintf("credential.issuedAt %s is in the future: the manager's clock says %s.", stamp(issuedAt), stamp(f.now))}
+			message: fmt.Sprintf("credential.issuedAt %s is in the future: the manager's clock says %s. If it is far ahead, make a new ApiToken.", stamp(issuedAt), stamp(f.now))}
 	}
 	if violations := f.policy.Violations(spec, issuedAt, f.now, f.live); len(violations) > 0 {
-		return &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true, retry: f.now.Add(retryLimit),
-			message: "Not issued: " + strings.Join(violations, "; ") + "."}
+		refused := &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true, message: "Not issued: " + strings.Join(violations, "; ") + "."}
+		if f.live >= f.policy.MaxPerTenant {
+			refused.retry = f.now.Add(retryLimit)
+		}
+		return refused
 	}
 	if expiry := f.policy.Expiry(spec, issuedAt, f.now); !f.now.Before(expiry) {
 		return &refusal{reason: v1alpha1.ReasonExpired, message: fmt.Sprintf("Not issued: it would have expired at %s.", stamp(expiry))}
 	}
 	return nil
+}
+
+// wasReplaced says whether the credential is the one before the present one: to
+// issue it again would lengthen it.
+func (f facts) wasReplaced(c *v1alpha1.Credential) bool {
+	previous := f.token.Status.PreviousCredential
+	return previous != nil && (previous.ID == c.ID || previous.Digest == c.Digest)
 }
 
 // issue makes the credential in spec the current one. The overlap of the one
@@ -156,6 +168,7 @@ func (p *plan) issue(f facts) {
 		ID:        spec.Credential.ID,
 		Digest:    spec.Credential.Digest,
 		ExpiresAt: metav1.NewTime(f.policy.Expiry(spec, issuedAt, f.now)),
+		Scopes:    slices.Clone(spec.Scopes),
 	}
 }
 
@@ -186,7 +199,7 @@ func (p *plan) scopesRefusal(f facts) *refusal {
 		return nil
 	}
 	added := slices.DeleteFunc(slices.Clone(f.token.Spec.Scopes), func(scope string) bool {
-		return slices.Contains(f.recordedScopes, scope)
+		return slices.Contains(p.status.Credential.Scopes, scope)
 	})
 	if violations := f.policy.ScopeViolations(added); len(violations) > 0 {
 		return &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true,
@@ -235,7 +248,8 @@ func (p *plan) settle(f facts, verdict policy.Verdict, refused *refusal) {
 	reason, message := active[verdict]()
 	set(v1alpha1.ConditionActive, verdict == policy.Works, reason, message)
 
-	if refused != nil && refused.stalled {
+	// Beside a credential that works, Active does not tell of a refusal.
+	if refused != nil && (refused.stalled || verdict != policy.Unknown) {
 		set(v1alpha1.ConditionStalled, true, refused.reason, refused.message)
 	} else {
 		meta.RemoveStatusCondition(&p.status.Conditions, v1alpha1.ConditionStalled)
@@ -250,11 +264,19 @@ func (p *plan) settle(f facts, verdict policy.Verdict, refused *refusal) {
 // expiryInstants sets ExpiringSoon and returns when anything about the expiry
 // changes.
 func (p *plan) expiryInstants(f facts, verdict policy.Verdict, set func(string, bool, string, string)) []time.Time {
-	if p.status.Credential == nil || f.policy == nil {
+	if p.status.Credential == nil {
 		meta.RemoveStatusCondition(&p.status.Conditions, v1alpha1.ConditionExpiringSoon)
 		return nil
 	}
 	end := p.status.Credential.ExpiresAt.Time
+	instants := []time.Time{end}
+	if p.status.PreviousCredential != nil {
+		instants = append(instants, p.status.PreviousCredential.ExpiresAt.Time)
+	}
+	if f.policy == nil {
+		meta.RemoveStatusCondition(&p.status.Conditions, v1alpha1.ConditionExpiringSoon)
+		return instants
+	}
 	state := p.state(f)
 	state.NotAfter = end
 	notice := f.policy.Notice
@@ -267,11 +289,7 @@ func (p *plan) expiryInstants(f facts, verdict policy.Verdict, set func(string, 
 	default:
 		set(v1alpha1.ConditionExpiringSoon, false, v1alpha1.ReasonNotExpiringSoon, "Expires at "+stamp(end)+".")
 	}
-	instants := []time.Time{end, end.Add(-notice), p.retainedUntil(f)}
-	if p.status.PreviousCredential != nil {
-		instants = append(instants, p.status.PreviousCredential.ExpiresAt.Time)
-	}
-	return instants
+	return append(instants, end.Add(-notice), p.retainedUntil(f))
 }
 
 // retainedUntil is when the record of a token that works no more is deleted.
@@ -294,7 +312,7 @@ func (p *plan) makeRecord(f facts) error {
 		Name:      f.token.Name,
 		UID:       f.token.UID,
 		Owner:     f.token.Spec.Owner,
-		Scopes:    grantedScopes(f),
+		Scopes:    p.status.Credential.Scopes,
 	}
 	for _, cidr := range f.token.Spec.AllowedCIDRs {
 		prefix, err := netip.ParsePrefix(cidr)
@@ -319,11 +337,11 @@ func (p *plan) makeRecord(f facts) error {
 
 // grantedScopes are the scopes of spec that the policy knows or that were granted
 // while it knew them.
-func grantedScopes(f facts) []string {
+func (p *plan) grantedScopes(f facts) []string {
 	var granted []string
 	for _, scope := range f.token.Spec.Scopes {
 		known := f.policy != nil && slices.Contains(f.policy.Scopes, scope)
-		if known || slices.Contains(f.recordedScopes, scope) {
+		if known || slices.Contains(p.status.Credential.Scopes, scope) {
 			granted = append(granted, scope)
 		}
 	}

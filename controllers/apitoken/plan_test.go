@@ -98,7 +98,7 @@ func TestPlanGoesFromInstantToInstant(t *testing.T) {
 	}
 }
 
-// The plan takes nothing from a stored record but scopes that spec still asks for.
+// Scopes that were granted stay granted only as far as spec asks for them.
 func TestPlanGrantsNoScopeThatSpecDoesNotAskFor(t *testing.T) {
 	f := someFacts(t)
 	f.token.Spec.Scopes = []string{"tokens:read", "old"}
@@ -115,7 +115,7 @@ func TestPlanGrantsNoScopeThatSpecDoesNotAskFor(t *testing.T) {
 	}
 	f.token.Status = p.status
 	f.token.Spec.Scopes = []string{"tokens:read", "old"}
-	f.recordedScopes = []string{"old", "root"}
+	f.token.Status.Credential.Scopes = []string{"old", "root"}
 	if p, err = makePlan(f); err != nil {
 		t.Fatal(err)
 	}
@@ -176,5 +176,50 @@ func TestPlanFailsOnWhatValidationCantHaveLetThrough(t *testing.T) {
 	f.token.Spec.AllowedCIDRs = []string{"nonsense"}
 	if _, err := makePlan(f); err == nil {
 		t.Error("a CIDR that can't be parsed must not become a token that works from anywhere")
+	}
+}
+
+// Going back to the credential that was replaced would lengthen it.
+func TestPlanDoesNotIssueTheReplacedCredentialAgain(t *testing.T) {
+	f := someFacts(t)
+	first := f.token.Spec.Credential
+	f.token.Status = at(t, f, issueTime).status
+	second := credential(t, issueTime.Add(time.Minute))
+	f.token.Spec.Credential, f.now = second, issueTime.Add(time.Minute)
+	f.token.Status = at(t, f, f.now).status
+	f.token.Spec.Credential = &v1alpha1.Credential{ID: first.ID, Digest: first.Digest, IssuedAt: metav1.NewTime(issueTime.Add(2 * time.Minute))}
+	f.now = issueTime.Add(2 * time.Minute)
+	p := at(t, f, f.now)
+	if p.record.Current.ID != second.ID {
+		t.Errorf("current is %s, want %s still", p.record.Current.ID, second.ID)
+	}
+	if stalled := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionStalled); stalled == nil || stalled.Reason != v1alpha1.ReasonCredentialConflict {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+}
+
+// What is refused beside a credential that works is told, whatever the reason.
+func TestPlanTellsOfARefusedRotation(t *testing.T) {
+	f := someFacts(t)
+	f.token.Status = at(t, f, issueTime).status
+	f.token.Spec.Credential = credential(t, issueTime.Add(time.Hour))
+	p := at(t, f, issueTime)
+	if stalled := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionStalled); stalled == nil || stalled.Reason != v1alpha1.ReasonIssuedInFuture {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+	if !meta.IsStatusConditionTrue(p.status.Conditions, v1alpha1.ConditionActive) {
+		t.Error("the credential that works was stopped")
+	}
+}
+
+func TestPlanWithoutAPublicApiStillEndsOnTime(t *testing.T) {
+	f := someFacts(t)
+	f.token.Status = at(t, f, issueTime).status
+	f.policy = nil
+	if p := at(t, f, issueTime); !p.next.Equal(issueTime.Add(2400 * time.Hour)) {
+		t.Errorf("next is %s, want the expiry", p.next)
+	}
+	if p := at(t, f, issueTime.Add(2400*time.Hour)); meta.IsStatusConditionTrue(p.status.Conditions, v1alpha1.ConditionActive) {
+		t.Error("active beyond its expiry")
 	}
 }

@@ -66,6 +66,12 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 
 // Reconcile makes record and status of an ApiToken what they should be now.
 func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (ctrl.Result, error) {
+	if needsIssuing(object) {
+		// A refusal that the cache does not show yet must not be overlooked.
+		if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+	}
 	if !object.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // the record goes when the ApiToken is gone; the server sees this itself
 	}
@@ -73,7 +79,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	f, err := r.gather(ctx, object, stored)
+	f, err := r.gather(ctx, object)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -98,7 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (
 }
 
 // gather collects the facts that a plan depends on.
-func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken, stored *corev1.Secret) (facts, error) {
+func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken) (facts, error) {
 	f := facts{now: r.Clock.Now(), token: object}
 	tenant, err := r.tenantOf(ctx, object.Namespace)
 	if err != nil || tenant == nil {
@@ -107,11 +113,6 @@ func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken, stor
 	f.tenant = tenant
 	if f.policy, err = r.policyOf(ctx, tenant); err != nil {
 		return f, err
-	}
-	if stored != nil {
-		if decoded, err := record.Decode(stored); err == nil {
-			f.recordedScopes = decoded.Scopes
-		}
 	}
 	if !needsIssuing(object) {
 		return f, nil
@@ -165,10 +166,12 @@ func (r *Reconciler) writeStatus(ctx context.Context, object *v1alpha1.ApiToken,
 	if status.RefusedCredentialID != "" {
 		applied.WithRefusedCredentialID(status.RefusedCredentialID)
 	}
-	// With its UID the write can't reach a successor of the same name.
-	object2 := apitokenac.ApiToken(object.Name, object.Namespace).WithUID(object.UID).WithStatus(applied)
-	err := r.Client.Status().Apply(ctx, object2, client.FieldOwner(v1alpha1.FieldOwnerApiToken), client.ForceOwnership)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	// With UID and resourceVersion the write can't reach a successor of the same
+	// name, nor undo what a newer reconciliation wrote.
+	owner := apitokenac.ApiToken(object.Name, object.Namespace).
+		WithUID(object.UID).WithResourceVersion(object.ResourceVersion).WithStatus(applied)
+	err := r.Client.Status().Apply(ctx, owner, client.FieldOwner(v1alpha1.FieldOwnerApiToken), client.ForceOwnership)
+	if apierrors.IsNotFound(err) {
 		return nil // deleted meanwhile
 	}
 	if err != nil {
@@ -183,5 +186,5 @@ func issuedCredential(c *v1alpha1.IssuedCredential) *apitokenac.IssuedCredential
 	if c == nil {
 		return nil
 	}
-	return apitokenac.IssuedCredential().WithID(c.ID).WithDigest(c.Digest).WithExpiresAt(c.ExpiresAt)
+	return apitokenac.IssuedCredential().WithID(c.ID).WithDigest(c.Digest).WithExpiresAt(c.ExpiresAt).WithScopes(c.Scopes...)
 }

@@ -88,11 +88,11 @@ func (r *Reconciler) writeStatus(ctx context.Context, api *v1alpha1.PublicApi, s
 	if equality.Semantic.DeepEqual(&api.Status, status) {
 		return nil
 	}
-	applied := latchkeyac.PublicApi(api.Name).WithUID(api.UID).WithStatus(latchkeyac.PublicApiStatus().
+	applied := latchkeyac.PublicApi(api.Name).WithUID(api.UID).WithResourceVersion(api.ResourceVersion).WithStatus(latchkeyac.PublicApiStatus().
 		WithObservedGeneration(status.ObservedGeneration).
 		WithConditions(conditions.Apply(status.Conditions)...))
 	err := r.Client.Status().Apply(ctx, applied, client.FieldOwner(v1alpha1.FieldOwnerPublicApi), client.ForceOwnership)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) {
 		return nil // deleted meanwhile
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -67,9 +68,9 @@ func (r *Reconciler) checkIngress(ctx context.Context, s *scope, name string) er
 	if metav1.IsControlledBy(existing, s.tenant) {
 		return nil
 	}
-	return &problem{v1alpha1.ReasonIngressConflict,
-		fmt.Sprintf("Ingress %s in namespace %s exists and was not made for this Tenant. Delete it, and the Tenant gets its own.",
-			name, r.Config.SystemNamespace), true}
+	return &problem{reason: v1alpha1.ReasonIngressConflict, stalled: true, retry: time.Minute,
+		message: fmt.Sprintf("Ingress %s in namespace %s exists and was not made for this Tenant. Delete it, and within a minute the Tenant gets its own.",
+			name, r.Config.SystemNamespace)}
 }
 
 func (r *Reconciler) ingressSpec(s *scope, name string) *networkingv1ac.IngressSpecApplyConfiguration {

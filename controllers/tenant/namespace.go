@@ -25,21 +25,19 @@ var podSecurityLabels = map[string]string{
 // reconcileNamespace makes the tenant's namespace, or accepts one that permits
 // it. status.namespace is set only then.
 func (r *Reconciler) reconcileNamespace(ctx context.Context, s *scope) error {
-	accepted := s.status.Namespace
-	s.status.Namespace = ""
 	name := s.tenant.NamespaceName()
 	existing := &metav1.PartialObjectMetadata{}
 	existing.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	err := r.Client.Get(ctx, client.ObjectKey{Name: name}, existing)
 	if apierrors.IsNotFound(err) {
 		if err := r.createNamespace(ctx, s, name); err != nil {
-			s.status.Namespace = accepted
 			return err
 		}
 	} else if err != nil {
 		return fmt.Errorf("namespace %s: %w", name, err)
-	} else if err := r.checkNamespace(s, existing); err != nil {
-		return err
+	} else if found := checkNamespace(s, existing); found != nil {
+		s.status.Namespace = ""
+		return found
 	}
 	if err := r.applyNamespace(ctx, s, name, existing); err != nil {
 		return err
@@ -67,20 +65,23 @@ func (r *Reconciler) createNamespace(ctx context.Context, s *scope, name string)
 }
 
 // checkNamespace decides whether an existing namespace may be this tenant's.
-func (r *Reconciler) checkNamespace(s *scope, namespace *metav1.PartialObjectMetadata) error {
+func checkNamespace(s *scope, namespace *metav1.PartialObjectMetadata) *problem {
 	if !namespace.DeletionTimestamp.IsZero() {
-		return &problem{v1alpha1.ReasonNamespaceTerminating,
-			fmt.Sprintf("Namespace %s is being deleted; the Tenant is provisioned once it is gone.", namespace.Name), false}
+		return &problem{reason: v1alpha1.ReasonNamespaceTerminating,
+			message: fmt.Sprintf("Namespace %s is being deleted; the Tenant is provisioned once it is gone.", namespace.Name)}
 	}
-	if metav1.IsControlledBy(namespace, s.tenant) {
+	switch owner := metav1.GetControllerOf(namespace); {
+	case metav1.IsControlledBy(namespace, s.tenant):
+		return nil
+	case owner != nil:
+		return &problem{reason: v1alpha1.ReasonNamespaceConflict, stalled: true,
+			message: fmt.Sprintf("Namespace %s belongs to another object, %s %s.", namespace.Name, owner.Kind, owner.Name)}
+	case namespace.Labels[v1alpha1.LabelAllowTenant] == s.tenant.Name:
 		return nil
 	}
-	if metav1.GetControllerOf(namespace) == nil && namespace.Labels[v1alpha1.LabelAllowTenant] == s.tenant.Name {
-		return nil
-	}
-	return &problem{v1alpha1.ReasonNamespaceConflict,
-		fmt.Sprintf("Namespace %s exists and was not made for this Tenant. To let the Tenant use it: kubectl label namespace %s %s=%s",
-			namespace.Name, namespace.Name, v1alpha1.LabelAllowTenant, s.tenant.Name), true}
+	return &problem{reason: v1alpha1.ReasonNamespaceConflict, stalled: true,
+		message: fmt.Sprintf("Namespace %s exists and was not made for this Tenant. To let the Tenant use it: kubectl label namespace %s %s=%s",
+			namespace.Name, namespace.Name, v1alpha1.LabelAllowTenant, s.tenant.Name)}
 }
 
 // applyNamespace keeps labels and annotations of a namespace of ours; of one that
@@ -104,6 +105,7 @@ func (r *Reconciler) annotations(s *scope) map[string]string {
 	annotations := map[string]string{
 		v1alpha1.AnnotationTenant:      s.tenant.Name,
 		v1alpha1.AnnotationHost:        r.host(s.tenant),
+		v1alpha1.AnnotationOrigin:      r.origin(s.tenant),
 		v1alpha1.AnnotationTokenPrefix: r.Config.TokenPrefix,
 	}
 	if s.api != nil {

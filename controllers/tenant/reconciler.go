@@ -5,10 +5,13 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -33,6 +36,11 @@ import (
 type Config struct {
 	// BaseDomain is what every tenant's host ends with, such as example.com.
 	BaseDomain string
+	// PublicScheme is what clients use, https unless set; PublicPort is the port
+	// that they reach tenants' hosts on, or 0 for the scheme's own. They are only
+	// shown to people.
+	PublicScheme string
+	PublicPort   int
 	// SystemNamespace is where the Ingresses are made.
 	SystemNamespace string
 	// ReservedNames are subdomains that no new Tenant gets.
@@ -61,7 +69,10 @@ type Reconciler struct {
 // by itself, and trying again at once would not help.
 type problem struct {
 	reason, message string
-	stalled         bool
+	// stalled says that only the author can mend it.
+	stalled bool
+	// retry is when to look again where no event would tell of a change, or zero.
+	retry time.Duration
 }
 
 func (p *problem) Error() string { return p.reason + ": " + p.message }
@@ -103,11 +114,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, tenant *v1alpha1.Tenant) (ct
 
 	err := r.provision(ctx, s)
 	var found *problem
-	if err != nil && !errors.As(err, &found) {
-		return ctrl.Result{}, fmt.Errorf("tenant %s: %w", tenant.Name, err)
+	switch {
+	case errors.As(err, &found):
+		err = nil
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
+		return ctrl.Result{}, err // the cache lags behind: nothing that a user should see
+	case err != nil:
+		err = fmt.Errorf("tenant %s: %w", tenant.Name, err)
+		found = &problem{reason: v1alpha1.ReasonProvisioningFailed, message: err.Error()}
 	}
 	r.conclude(s, found)
-	return ctrl.Result{}, r.writeStatus(ctx, s)
+	if err := errors.Join(err, r.writeStatus(ctx, s)); err != nil || found == nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: found.retry}, nil
 }
 
 // provision runs the phases in order and stops at the first that fails.
@@ -127,18 +147,27 @@ func (r *Reconciler) provision(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// checkName refuses reserved names, but not those of Tenants that were accepted
-// before the name was reserved: that would break a customer.
+// checkName refuses reserved names, but not those of Tenants whose name passed
+// before it was reserved: that would break a customer.
 func (r *Reconciler) checkName(_ context.Context, s *scope) error {
-	if s.status.Namespace == "" && slices.Contains(r.Config.ReservedNames, s.tenant.Name) {
-		return &problem{v1alpha1.ReasonNameReserved,
-			fmt.Sprintf("The subdomain %s is reserved by this installation (--reserved-names). Choose another name.", s.tenant.Name), true}
+	if s.status.Host == "" && slices.Contains(r.Config.ReservedNames, s.tenant.Name) {
+		return &problem{reason: v1alpha1.ReasonNameReserved, stalled: true,
+			message: fmt.Sprintf("The subdomain %s is reserved by this installation (--reserved-names). Choose another name.", s.tenant.Name)}
 	}
 	s.status.Host = r.host(s.tenant)
 	return nil
 }
 
 func (r *Reconciler) host(t *v1alpha1.Tenant) string { return t.Name + "." + r.Config.BaseDomain }
+
+// origin is where clients reach the tenant's host.
+func (r *Reconciler) origin(t *v1alpha1.Tenant) string {
+	origin := cmp.Or(r.Config.PublicScheme, "https") + "://" + r.host(t)
+	if r.Config.PublicPort != 0 {
+		origin += ":" + strconv.Itoa(r.Config.PublicPort)
+	}
+	return origin
+}
 
 func (r *Reconciler) findPublicApi(ctx context.Context, s *scope) error {
 	var api v1alpha1.PublicApi
@@ -152,8 +181,8 @@ func (r *Reconciler) findPublicApi(ctx context.Context, s *scope) error {
 // requirePublicApi comes after namespace and members, which do not need one.
 func (r *Reconciler) requirePublicApi(_ context.Context, s *scope) error {
 	if s.api == nil {
-		return &problem{v1alpha1.ReasonPublicApiNotFound,
-			fmt.Sprintf("PublicApi %s does not exist: apply it, or change spec.publicApi.", s.tenant.PublicApiName()), false}
+		return &problem{reason: v1alpha1.ReasonPublicApiNotFound,
+			message: fmt.Sprintf("PublicApi %s does not exist: apply it, or change spec.publicApi.", s.tenant.PublicApiName())}
 	}
 	return nil
 }
@@ -192,9 +221,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
 	if s.status.Host != "" {
 		status.WithHost(s.status.Host)
 	}
-	applied := latchkeyac.Tenant(s.tenant.Name).WithUID(s.tenant.UID).WithStatus(status)
+	applied := latchkeyac.Tenant(s.tenant.Name).WithUID(s.tenant.UID).WithResourceVersion(s.tenant.ResourceVersion).WithStatus(status)
 	err := r.Client.Status().Apply(ctx, applied, client.FieldOwner(v1alpha1.FieldOwnerTenant), client.ForceOwnership)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) {
 		return nil // deleted meanwhile
 	}
 	if err != nil {

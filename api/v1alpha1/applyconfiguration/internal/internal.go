@@ -151,6 +151,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: id
       type:
         scalar: string
+    - name: scopes
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.Member
   map:
     fields:

@@ -18,6 +18,9 @@ type IssuedCredentialApplyConfiguration struct {
 	// expiresAt is the instant, in UTC, at which the credential stops working. It
 	// is only ever brought forward.
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
+	// scopes are those that were granted to it. Taking one from the PublicApi's
+	// list later does not take it from here.
+	Scopes []string `json:"scopes,omitempty"`
 }
 
 // IssuedCredentialApplyConfiguration constructs a declarative configuration of the IssuedCredential type for use with
@@ -47,5 +50,15 @@ func (b *IssuedCredentialApplyConfiguration) WithDigest(value string) *IssuedCre
 // If called multiple times, the ExpiresAt field is set to the value of the last call.
 func (b *IssuedCredentialApplyConfiguration) WithExpiresAt(value v1.Time) *IssuedCredentialApplyConfiguration {
 	b.ExpiresAt = &value
+	return b
+}
+
+// WithScopes adds the given value to the Scopes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Scopes field.
+func (b *IssuedCredentialApplyConfiguration) WithScopes(values ...string) *IssuedCredentialApplyConfiguration {
+	for i := range values {
+		b.Scopes = append(b.Scopes, values[i])
+	}
 	return b
 }
