@@ -16,7 +16,7 @@ import (
 
 const (
 	notRemoved = "credential can't be removed: delete the ApiToken, or set revoked"
-	notForward = "credential only moves forward: a replacement needs a later issuedAt than the present one"
+	notForward = "credential only moves forward: a replacement needs another id, another digest and a later issuedAt than the present one"
 
 	noon       = "2026-06-01T12:00:00Z"
 	beforeNoon = "2026-06-01T11:59:59Z"

@@ -241,7 +241,7 @@ type PublicApiStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are what the controller found. Known: Ready, Stalled.
+	// conditions are what the controller found. Known: Ready.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

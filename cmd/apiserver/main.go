@@ -21,6 +21,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/basedomain"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/logging"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
@@ -112,6 +113,9 @@ func parse(args []string) (*options, error) {
 	if o.server.TrustedProxies, err = parsePrefixes(trusted); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
+	if o.server.BaseDomain, err = basedomain.Parse(o.server.BaseDomain); err != nil {
+		return nil, err
+	}
 	return o, o.validate(flags.Args())
 }
 
@@ -119,8 +123,6 @@ func (o *options) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q; see --help", rest[0])
-	case o.server.BaseDomain == "":
-		return errors.New("--base-domain is required: the domain whose subdomains are the tenants, such as example.com")
 	case o.listeners.HTTP == "" && o.listeners.HTTPS == "":
 		return errors.New("set --listen or --tls-listen: else nothing is served")
 	case o.listeners.HTTPS != "" && (o.listeners.CertFile == "" || o.listeners.KeyFile == ""):

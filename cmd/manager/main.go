@@ -16,6 +16,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers"
+	"github.com/latchkey-dev/latchkey/internal/basedomain"
 	"github.com/latchkey-dev/latchkey/internal/logging"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -68,6 +69,8 @@ func parse(args []string) (controllers.Options, *logging.Options, error) {
 	flags.Init("manager", flag.ContinueOnError)
 	logs.AddFlags(flags)
 	flags.StringVar(&o.Tenant.BaseDomain, "base-domain", "", "the domain whose subdomains are the tenants, such as example.com (required)")
+	flags.StringVar(&o.Tenant.PublicScheme, "public-scheme", "https", "https or http: what clients use, as people are told")
+	flags.IntVar(&o.Tenant.PublicPort, "public-port", 0, "the port that clients use, as people are told; 0 for the scheme's own")
 	flags.StringVar(&o.Tenant.SystemNamespace, "system-namespace", v1alpha1.SystemNamespace, "the namespace of this installation")
 	flags.StringVar(&o.RecordsNamespace, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records, and of nothing else")
 	flags.StringVar(&reserved, "reserved-names", reservedNames, "comma-separated subdomains that no new Tenant gets")
@@ -84,7 +87,13 @@ func parse(args []string) (controllers.Options, *logging.Options, error) {
 		return o, nil, err
 	}
 	o.Tenant.Ingress.Port = int32(port & 0xffff)
-	o.Tenant.ReservedNames = strings.Split(reserved, ",")
+	for name := range strings.SplitSeq(reserved, ",") {
+		o.Tenant.ReservedNames = append(o.Tenant.ReservedNames, strings.TrimSpace(name))
+	}
+	var err error
+	if o.Tenant.BaseDomain, err = basedomain.Parse(o.Tenant.BaseDomain); err != nil {
+		return o, nil, err
+	}
 	return o, logs, validate(o, port, flags.Args())
 }
 
@@ -92,8 +101,10 @@ func validate(o controllers.Options, port uint, rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q; see --help", rest[0])
-	case o.Tenant.BaseDomain == "":
-		return errors.New("--base-domain is required: the domain whose subdomains are the tenants, such as example.com")
+	case o.Tenant.PublicScheme != "https" && o.Tenant.PublicScheme != "http":
+		return fmt.Errorf("--public-scheme=%s: must be https or http", o.Tenant.PublicScheme)
+	case o.Tenant.PublicPort < 0 || o.Tenant.PublicPort > 65535:
+		return fmt.Errorf("--public-port=%d: must be from 1 to 65535, or 0 for the scheme's own", o.Tenant.PublicPort)
 	case o.Tenant.Ingress.TLSSecret != "" && o.Tenant.Ingress.ClusterIssuer != "":
 		return errors.New("set --ingress-tls-secret or --ingress-cluster-issuer, not both")
 	case port == 0 || port > 65535:

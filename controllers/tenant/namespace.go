@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,9 +56,7 @@ func (r *Reconciler) createNamespace(ctx context.Context, s *scope, name string)
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(s.tenant, v1alpha1.SchemeGroupVersion.WithKind("Tenant"))},
 	}}
 	namespace.OwnerReferences[0].BlockOwnerDeletion = nil
-	for key, value := range podSecurityLabels {
-		namespace.Labels[key] = value
-	}
+	maps.Copy(namespace.Labels, podSecurityLabels)
 	if err := r.Client.Create(ctx, namespace, client.FieldOwner(v1alpha1.FieldOwnerTenant)); err != nil {
 		return fmt.Errorf("create namespace %s: %w", name, err)
 	}

@@ -2,7 +2,7 @@
 // pinned by go.sum. k8s.io/kubernetes needs every staging module replaced.
 module github.com/latchkey-dev/latchkey/hack/controlplane
 
-go 1.26.0
+go 1.26.6
 
 require (
 	k8s.io/client-go v0.37.2

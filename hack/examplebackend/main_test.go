@@ -38,7 +38,7 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, []string{"--listen", "127.0.0.1:0"}, lines) }()
 
-	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+lines.serving(t)+"/api/v1/events?interval=10s", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+lines.serving(t)+"/api/v1/events?interval=10s", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

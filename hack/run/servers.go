@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
@@ -40,8 +41,11 @@ func (s *session) startServers(ctx context.Context) error {
 
 // startManager returns where the manager's health is served.
 func (s *session) startManager(ctx context.Context) (health string, err error) {
+	public := s.endpoints()[0]
 	return s.startServer(ctx, "manager", "--health-listen", "latchkey-manager",
 		"--leader-elect",
+		"--public-scheme="+public.scheme,
+		"--public-port="+strconv.Itoa(public.port),
 		"--metrics-listen=0",
 	)
 }

@@ -2,7 +2,7 @@
 // own dependencies.
 module github.com/latchkey-dev/latchkey/hack/tools
 
-go 1.26.0
+go 1.26.6
 
 tool (
 	sigs.k8s.io/controller-tools/cmd/controller-gen

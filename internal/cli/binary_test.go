@@ -144,7 +144,7 @@ func TestThroughKubectl(t *testing.T) {
 	must(t, os.Symlink(file, filepath.Join(dir, "kubectl-latchkey")))
 	help := latchkey(t, "", "completion", "--help").mustSucceed(t).stdout
 	script := strings.ReplaceAll(between(help, "<<'EOF'\n", "  EOF"), "  ", "")
-	must(t, os.WriteFile(filepath.Join(dir, "kubectl_complete-latchkey"), []byte(script), 0o700)) //nolint:gosec // a program
+	must(t, os.WriteFile(filepath.Join(dir, "kubectl_complete-latchkey"), []byte(script), 0o700))
 	kubectl := func(args ...string) string {
 		command := exec.CommandContext(t.Context(), filepath.Join(env.Binaries, "kubectl"), args...)
 		command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+strings.Join([]string{dir, env.Binaries, os.Getenv("PATH")}, string(os.PathListSeparator)))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -25,8 +26,8 @@ type tenant struct {
 	namespace string
 	// prefix is what its tokens begin with.
 	prefix string
-	// host and basePath are where its Public API is; host is empty until known.
-	host, basePath string
+	// host, origin and basePath are where its Public API is; empty until known.
+	host, origin, basePath string
 	// maxLifetime and defaultLifetime are the policy's; zero while unknown.
 	maxLifetime, defaultLifetime time.Duration
 	// now is when all this was read, by the API server's clock.
@@ -54,6 +55,7 @@ func tenantOf(namespace *corev1.Namespace, now time.Time) (*tenant, error) {
 		namespace: namespace.Name,
 		prefix:    annotations[v1alpha1.AnnotationTokenPrefix],
 		host:      annotations[v1alpha1.AnnotationHost],
+		origin:    annotations[v1alpha1.AnnotationOrigin],
 		basePath:  annotations[v1alpha1.AnnotationBasePath],
 		now:       now,
 	}
@@ -71,6 +73,7 @@ func tenantOf(namespace *corev1.Namespace, now time.Time) (*tenant, error) {
 }
 
 var (
+	originPattern   = regexp.MustCompile(`^(https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?)?$`)
 	hostPattern     = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?)?$`)
 	basePathPattern = regexp.MustCompile(`^(/[0-9A-Za-z._~-]+)*/?$`)
 )
@@ -85,6 +88,7 @@ func (t *tenant) validate() error {
 		{v1alpha1.AnnotationTenant, t.name, len(validation.IsDNS1123Label(t.name)) == 0},
 		{v1alpha1.AnnotationTokenPrefix, t.prefix, token.ValidatePrefix(t.prefix) == nil},
 		{v1alpha1.AnnotationHost, t.host, hostPattern.MatchString(t.host)},
+		{v1alpha1.AnnotationOrigin, t.origin, originPattern.MatchString(t.origin)},
 		{v1alpha1.AnnotationBasePath, t.basePath, basePathPattern.MatchString(t.basePath)},
 	} {
 		if !a.valid {
@@ -137,5 +141,5 @@ func (t *tenant) curl() string {
 	if path == "" || path[len(path)-1] != '/' {
 		path += "/"
 	}
-	return fmt.Sprintf(`curl -X GET "https://%s%sexample_endpoint" -H "Authorization: token YOUR_API_TOKEN"`, t.host, path)
+	return fmt.Sprintf(`curl -X GET "%s%sexample_endpoint" -H "Authorization: token YOUR_API_TOKEN"`, cmp.Or(t.origin, "https://"+t.host), path)
 }

@@ -36,7 +36,7 @@ func TestReadersSeeWholeStatesWhileWritersWork(t *testing.T) {
 	var writers sync.WaitGroup
 	for writer := range uint64(2) { // reflectors write side by side, each its own resource
 		writers.Go(func() {
-			w := newWorld(t, rand.New(rand.NewPCG(1, writer)), stores) //nolint:gosec // repeatable on purpose
+			w := newWorld(t, rand.New(rand.NewPCG(1, writer)), stores)
 			w.keepRecords, w.keepApiTokens = []any{steady.Secret()}, []any{steady.ApiToken}
 			w.keepTenants = []any{directorytest.Tenant("steady")}
 			for range 3000 {

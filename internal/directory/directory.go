@@ -128,7 +128,7 @@ type tokenKey struct {
 func New(logger *slog.Logger) *Directory {
 	return &Directory{
 		logger:    logger,
-		tokens:    newShardedMap[tokenKey, *Token](1024, func(k tokenKey) uint32 { return uint32(k.digest[0])<<8 | uint32(k.digest[1]) }),
+		tokens:    newShardedMap[tokenKey, *Token](1024, func(k tokenKey) uint64 { return uint64(k.digest[0])<<8 | uint64(k.digest[1]) }),
 		tenants:   newShardedMap[string, *Tenant](256, hashString),
 		apis:      newShardedMap[string, *API](1, hashString),
 		slots:     map[types.UID]*slot{},

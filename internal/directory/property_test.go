@@ -32,7 +32,7 @@ func TestAnyOrderOfEventsGivesWhatTheModelSays(t *testing.T) {
 	const runs, events = 100, 80
 	found := 0
 	for run := range uint64(runs) {
-		random := rand.New(rand.NewPCG(seed, run)) //nolint:gosec // repeatable on purpose
+		random := rand.New(rand.NewPCG(seed, run))
 		d, stores := newDirectory()
 		w := newWorld(t, random, stores)
 		var history []string

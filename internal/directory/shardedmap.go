@@ -10,20 +10,20 @@ import (
 // that its cost does not grow with the whole map's size. Writers exclude each
 // other by a lock of their own.
 type shardedMap[K comparable, V any] struct {
-	hash   func(K) uint32
+	hash   func(K) uint64
 	shards []atomic.Pointer[map[K]V]
 }
 
-func newShardedMap[K comparable, V any](shards int, hash func(K) uint32) shardedMap[K, V] {
+func newShardedMap[K comparable, V any](shards int, hash func(K) uint64) shardedMap[K, V] {
 	return shardedMap[K, V]{hash: hash, shards: make([]atomic.Pointer[map[K]V], shards)}
 }
 
 var stringSeed = maphash.MakeSeed()
 
-func hashString(s string) uint32 { return uint32(maphash.String(stringSeed, s)) }
+func hashString(s string) uint64 { return maphash.String(stringSeed, s) }
 
 func (m *shardedMap[K, V]) shard(key K) *atomic.Pointer[map[K]V] {
-	return &m.shards[m.hash(key)%uint32(len(m.shards))]
+	return &m.shards[m.hash(key)%uint64(len(m.shards))]
 }
 
 func (m *shardedMap[K, V]) get(key K) (value V, ok bool) {
@@ -62,7 +62,7 @@ func (m *shardedMap[K, V]) remove(key K) {
 func (m *shardedMap[K, V]) replace(content map[K]V) {
 	fresh := make([]map[K]V, len(m.shards))
 	for key, value := range content {
-		i := m.hash(key) % uint32(len(m.shards))
+		i := m.hash(key) % uint64(len(m.shards))
 		if fresh[i] == nil {
 			fresh[i] = map[K]V{}
 		}

@@ -193,7 +193,7 @@ func TestIdentityIsRequired(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a := a.in(t)
-			req, err := http.NewRequestWithContext(t.Context(), "GET", a.url+"/api/v1/example_endpoint", nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.url+"/api/v1/example_endpoint", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -244,7 +244,7 @@ func TestClockIsOptional(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	a := newAPI(t)
 	uri := "/api/v1/headers?a=%20b&c=d%2Fe&&x"
-	req, err := http.NewRequestWithContext(t.Context(), "GET", a.url+uri, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.url+uri, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestHeaders(t *testing.T) {
 	a.want(got, http.StatusOK)
 
 	seen := decode[echo](t, got.body)
-	if seen.Method != "GET" || seen.Host != "acme.example.com" || seen.RequestURI != uri {
+	if seen.Method != http.MethodGet || seen.Host != "acme.example.com" || seen.RequestURI != uri {
 		t.Errorf("seen = %+v", seen)
 	}
 	if twice := fmt.Sprint(seen.Headers["X-Twice"]); twice != "[1 <2>]" {

@@ -114,7 +114,7 @@ func start(t *testing.T, behaviour string, env ...string) child {
 // startReady also waits until the child, or its child, reports.
 func startReady(t *testing.T, behaviour string) child {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "process") // a socket's path must be short
+	dir, err := os.MkdirTemp("", "process") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,11 +40,13 @@ func rememberError(_ http.ResponseWriter, r *http.Request, err error) {
 // the backend's fault.
 type upload struct {
 	io.ReadCloser
+	header  *headerTimer
 	failure atomic.Pointer[error]
 }
 
 func (u *upload) Read(b []byte) (int, error) {
 	n, err := u.ReadCloser.Read(b)
+	u.header.restart()
 	if err != nil && !errors.Is(err, io.EOF) {
 		u.failure.Store(&err)
 	}

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -90,9 +91,38 @@ func (p *Proxy) Retain(keep func(tenant string) bool) { p.pools.retain(keep) }
 type exchange struct {
 	*Request
 	target *url.URL
-	header *time.Timer
+	header *headerTimer
 	upload *upload
 	err    error
+}
+
+// headerTimer ends a request whose backend is silent. While the client uploads it
+// starts anew with each piece: the time is the backend's, not the client's.
+type headerTimer struct {
+	timer    *time.Timer
+	timeout  time.Duration
+	answered atomic.Bool
+}
+
+func newHeaderTimer(timeout time.Duration, expire func()) *headerTimer {
+	h := &headerTimer{timeout: timeout}
+	h.timer = time.AfterFunc(timeout, func() {
+		if !h.answered.Load() {
+			expire()
+		}
+	})
+	return h
+}
+
+func (h *headerTimer) restart() {
+	if !h.answered.Load() {
+		h.timer.Reset(h.timeout)
+	}
+}
+
+func (h *headerTimer) stop() {
+	h.answered.Store(true)
+	h.timer.Stop()
 }
 
 type exchangeKey struct{}
@@ -108,11 +138,11 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	x := &exchange{Request: request, target: target}
-	x.header = time.AfterFunc(request.ResponseHeaderTimeout, func() { cancel(ErrTimeout) })
-	defer x.header.Stop()
+	x.header = newHeaderTimer(request.ResponseHeaderTimeout, func() { cancel(ErrTimeout) })
+	defer x.header.stop()
 	r = r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
 	if r.ContentLength != 0 {
-		x.upload = &upload{ReadCloser: r.Body}
+		x.upload = &upload{ReadCloser: r.Body, header: x.header}
 		r.Body = x.upload
 	}
 	p.reverse.ServeHTTP(newInterim(w), r)
@@ -178,8 +208,9 @@ func setIdentity(h http.Header, i *Identity) {
 // modifyResponse makes the answer's headers those that the client may see.
 func modifyResponse(response *http.Response) error {
 	x := exchangeOf(response.Request)
-	if !x.header.Stop() && response.Request.Context().Err() != nil {
-		return ErrTimeout
+	x.header.stop()
+	if response.Request.Context().Err() != nil {
+		return ErrTimeout // or whatever ended the request: rememberError finds the cause
 	}
 	switching := response.StatusCode == http.StatusSwitchingProtocols
 	if switching && !x.WebSocket {

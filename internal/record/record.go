@@ -225,7 +225,7 @@ func (d *decoder) label(key string) string { return d.match(key, dnsLabel, "a DN
 
 func (d *decoder) cidrs() []netip.Prefix {
 	var prefixes []netip.Prefix
-	for _, field := range strings.Fields(string(d.data[keyAllowedCIDRs])) {
+	for field := range strings.FieldsSeq(string(d.data[keyAllowedCIDRs])) {
 		prefix, err := netip.ParsePrefix(field)
 		if err != nil {
 			d.fail(keyAllowedCIDRs, errors.New("has something that is not a CIDR"))

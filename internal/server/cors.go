@@ -8,8 +8,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/directory"
 )
 
-// HeaderTokenExpires tells on every answer to an accepted token when the token
-// expires, as RFC 3339 has it, in UTC.
+// HeaderTokenExpires tells on every answer that an accepted token gets from the
+// backend, or about itself, when the token expires, as RFC 3339 has it, in UTC.
 const HeaderTokenExpires = "Latchkey-Token-Expires"
 
 const preflightMaxAge = "600"
@@ -23,11 +23,11 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, api *directory.API) (pr
 	h := w.Header()
 	h.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
-	any := slices.Contains(api.AllowedOrigins, "*")
-	if origin == "" || !any && !slices.Contains(api.AllowedOrigins, origin) {
+	everybody := slices.Contains(api.AllowedOrigins, "*")
+	if origin == "" || !everybody && !slices.Contains(api.AllowedOrigins, origin) {
 		return false
 	}
-	if any {
+	if everybody {
 		origin = "*"
 	}
 	h.Set("Access-Control-Allow-Origin", origin)

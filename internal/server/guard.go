@@ -54,7 +54,7 @@ func guardPath(r *http.Request) *problem {
 
 // cleanPath says whether a raw path means the same to everybody.
 func cleanPath(raw string) bool {
-	for i := 0; i < len(raw); i++ {
+	for i := range len(raw) {
 		switch c := raw[i]; {
 		case c <= ' ' || c == 0x7f || c == ';' || c == '\\' || c == '#':
 			return false
@@ -104,9 +104,9 @@ func guardHeaders(r *http.Request) *problem {
 	for _, value := range r.Header["Connection"] {
 		for option := range strings.SplitSeq(value, ",") {
 			switch strings.ToLower(strings.Trim(option, " \t")) {
-			case "", "close", "keep-alive", "upgrade", "te":
+			case "", "close", "keep-alive", "upgrade":
 			default:
-				return requestRefused("The header Connection may name close and keep-alive only.")
+				return requestRefused("The header Connection may name close and keep-alive only, and upgrade where the API allows it.")
 			}
 		}
 	}
@@ -125,18 +125,35 @@ func (s *Server) guardServerName(r *http.Request) *problem {
 	return nil
 }
 
+// guardUpgrade refuses to switch protocols where the PublicApi does not allow it.
+func guardUpgrade(r *http.Request, allowed bool) *problem {
+	if allowed || !connectionNames(r, "upgrade") {
+		return nil
+	}
+	return requestRefused("This API does not switch protocols: the header Connection may name close and keep-alive only.")
+}
+
+func connectionNames(r *http.Request, option string) bool {
+	for named := range strings.SplitSeq(strings.Join(r.Header["Connection"], ","), ",") {
+		if equalFoldASCII(strings.Trim(named, " \t"), option) {
+			return true
+		}
+	}
+	return false
+}
+
 // wantsWebSocket says whether a request asks to be switched to WebSocket and to
 // nothing else (RFC 6455, section 4.1). Any other Upgrade is dropped: h2c would
 // make a tunnel that nobody checks (Traefik CVE-2026-88008).
 func wantsWebSocket(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ContentLength == 0 &&
 		len(r.Header["Upgrade"]) == 1 && equalFoldASCII(r.Header["Upgrade"][0], "websocket") &&
-		equalFoldASCII(strings.Join(r.Header["Connection"], ","), "upgrade") &&
+		connectionNames(r, "upgrade") &&
 		r.Header.Get("Sec-Websocket-Key") != ""
 }
 
 func plainName(name string) bool {
-	for i := 0; i < len(name); i++ {
+	for i := range len(name) {
 		c := name[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
 			return false
@@ -155,7 +172,7 @@ func subdomain(host, baseDomain string) string {
 		}
 		host = host[:i]
 	}
-	for i := 0; i < len(host); i++ {
+	for i := range len(host) {
 		if host[i] >= utf8.RuneSelf {
 			return "" // ToLower would make a k of the Kelvin sign
 		}
@@ -169,7 +186,7 @@ func subdomain(host, baseDomain string) string {
 }
 
 func digits(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return false
 		}

@@ -9,11 +9,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
@@ -42,21 +44,27 @@ func Run(ctx context.Context, l Listeners, handler http.Handler, d *directory.Di
 	servers := &serverGroup{logger: logger, failed: make(chan error, 3)}
 	defer servers.close()
 	if l.Admin != "" {
-		if err := servers.listen(ctx, "admin", l.Admin, adminServer(d, gatherer, &draining), nil); err != nil {
+		server := adminServer(d, gatherer, &draining)
+		servers.admin = append(servers.admin, server)
+		if err := servers.listen(ctx, "admin", l.Admin, server, nil); err != nil {
 			return err
 		}
 	}
 	if l.HTTP != "" {
-		if err := servers.listen(ctx, "http", l.HTTP, publicServer(handler, l.Limits), nil); err != nil {
+		server := publicServer(handler, l.Limits)
+		servers.public = append(servers.public, server)
+		if err := servers.listen(ctx, "http", l.HTTP, server, nil); err != nil {
 			return err
 		}
 	}
 	if l.HTTPS != "" {
-		config, err := tlsConfig(ctx, l)
+		config, err := servers.tlsConfig(ctx, l)
 		if err != nil {
 			return err
 		}
-		if err := servers.listen(ctx, "https", l.HTTPS, publicServer(handler, l.Limits), config); err != nil {
+		server := publicServer(handler, l.Limits)
+		servers.public = append(servers.public, server)
+		if err := servers.listen(ctx, "https", l.HTTPS, server, config); err != nil {
 			return err
 		}
 	}
@@ -106,12 +114,17 @@ func adminServer(d *directory.Directory, gatherer prometheus.Gatherer, draining 
 
 // tlsConfig watches the certificate's files, so that a renewed one is used
 // without a restart.
-func tlsConfig(ctx context.Context, l Listeners) (*tls.Config, error) {
+func (g *serverGroup) tlsConfig(ctx context.Context, l Listeners) (*tls.Config, error) {
 	watcher, err := certwatcher.New(l.CertFile, l.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", l.CertFile, l.KeyFile, err)
 	}
-	go func() { _ = watcher.Start(ctx) }() // it ends with ctx; without it the first certificate stays
+	ctx, g.stopWatching = context.WithCancel(ctx)
+	g.watching.Go(func() {
+		if err := watcher.Start(ctx); err != nil {
+			g.logger.Error("the certificate is not watched: a renewed one needs a restart", "error", err)
+		}
+	})
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: watcher.GetCertificate,
@@ -121,9 +134,13 @@ func tlsConfig(ctx context.Context, l Listeners) (*tls.Config, error) {
 
 // serverGroup are the HTTP servers of a process.
 type serverGroup struct {
-	logger  *slog.Logger
-	servers []*http.Server
-	failed  chan error
+	logger *slog.Logger
+	// public drain at the end, together; admin stay up until they have.
+	public, admin []*http.Server
+	failed        chan error
+	// stopWatching ends the watch of the certificate's files, if there is one.
+	stopWatching context.CancelFunc
+	watching     sync.WaitGroup
 }
 
 func (g *serverGroup) listen(ctx context.Context, name, address string, server *http.Server, tlsConfig *tls.Config) error {
@@ -133,7 +150,6 @@ func (g *serverGroup) listen(ctx context.Context, name, address string, server *
 	}
 	server.TLSConfig = tlsConfig
 	server.ErrorLog = slog.NewLogLogger(g.logger.With("listener", name).Handler(), slog.LevelWarn)
-	g.servers = append(g.servers, server)
 	g.logger.Info("listening", "listener", name, "address", listener.Addr().String())
 	go func() {
 		serve := func() error { return server.Serve(listener) }
@@ -150,17 +166,24 @@ func (g *serverGroup) listen(ctx context.Context, name, address string, server *
 func (g *serverGroup) shutdown(grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	var errs []error
-	for _, server := range g.servers {
-		if err := server.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("requests still under way after %s were cut: %w", grace, err))
-		}
+	var group errgroup.Group
+	for _, server := range g.public {
+		group.Go(func() error {
+			if err := server.Shutdown(ctx); err != nil {
+				return fmt.Errorf("requests still under way after %s were cut: %w", grace, err)
+			}
+			return nil
+		})
 	}
-	return errors.Join(errs...)
+	return group.Wait()
 }
 
 func (g *serverGroup) close() {
-	for _, server := range g.servers {
+	for _, server := range append(g.public, g.admin...) {
 		_ = server.Close()
 	}
+	if g.stopWatching != nil {
+		g.stopWatching()
+	}
+	g.watching.Wait()
 }

@@ -91,7 +91,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // recovered turns a panic into an answer where that is still possible.
 func (s *Server) recovered(c *call, recorder *responseRecorder, clientGone bool, cause any) *problem {
-	if cause == http.ErrAbortHandler {
+	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		return s.cutProblem(c, recorder, clientGone)
 	}
 	s.config.Logger.Error("panic while serving a request", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))

@@ -108,6 +108,9 @@ func (s *Server) handle(c *call) *problem {
 	if p := s.guardServerName(c.r); p != nil {
 		return p
 	}
+	if p := guardUpgrade(c.r, c.api.WebSocket); p != nil {
+		return p
+	}
 	if p := s.limitBody(c); p != nil {
 		return p
 	}

@@ -136,7 +136,7 @@ func Pattern(prefix string) string {
 func appendRandom(b []byte, n int) []byte {
 	var buf [64]byte
 	for n > 0 {
-		rand.Read(buf[:]) //nolint:errcheck // it never returns an error: it ends the process instead
+		_, _ = rand.Read(buf[:]) // it never returns an error: it ends the process instead
 		for _, r := range buf {
 			if r < 248 && n > 0 {
 				b = append(b, alphabet[r%62])
@@ -150,7 +150,7 @@ func appendRandom(b []byte, n int) []byte {
 // checksum reads the string in place: converting it would allocate, since the
 // compiler can't see that crc32 neither keeps nor changes its argument.
 func checksum(s string) uint32 {
-	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(s), len(s)))
+	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(s), len(s))) //nolint:gosec // G103: read only, and not kept
 }
 
 func appendChecksum(b []byte, sum uint32) []byte {
@@ -168,7 +168,7 @@ func equalChecksum(s string, sum uint32) bool {
 }
 
 func isBase62(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if !base62[s[i]] {
 			return false
 		}

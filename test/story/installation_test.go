@@ -83,7 +83,8 @@ func (i *installation) stop(t *testing.T, run *exec.Cmd, ended chan error) {
 		t.Error(err)
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		t.Logf("make run ended: %v", err)
 	case <-time.After(time.Minute):
 		_ = run.Process.Kill()
 		t.Errorf("make run did not end:\n%s", i.output)
@@ -91,7 +92,7 @@ func (i *installation) stop(t *testing.T, run *exec.Cmd, ended chan error) {
 	if code := run.ProcessState.ExitCode(); code != 130 {
 		t.Errorf("exit code %d, want 130\n%s", code, i.output)
 	}
-	if left := i.processes(""); len(left) > 0 {
+	if left := i.processes(t, ""); len(left) > 0 {
 		t.Errorf("processes are left: %v", left)
 	}
 	for _, name := range []string{"kubeconfig", "controlplane", "access", "summary.json"} {
@@ -102,13 +103,17 @@ func (i *installation) stop(t *testing.T, run *exec.Cmd, ended chan error) {
 }
 
 // processes finds those that run from, or with, the installation's folder.
-func (i *installation) processes(program string) []int {
-	// pgrep ends with 1 when there is none.
-	out, _ := exec.Command("pgrep", "-f", regexp.QuoteMeta(filepath.Join(i.dir, program))).Output()
+func (i *installation) processes(t *testing.T, program string) []int {
+	t.Helper()
+	out, err := exec.Command("ps", "-A", "-o", "pid=,args=").Output()
+	if err != nil {
+		t.Fatalf("ps (Debian's package procps) lists the processes that this test looks at: %v", err)
+	}
 	var pids []int
-	for field := range strings.FieldsSeq(string(out)) {
-		if pid, err := strconv.Atoi(field); err == nil && pid != i.pid {
-			pids = append(pids, pid)
+	for line := range strings.Lines(string(out)) {
+		pid, args, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if id, err := strconv.Atoi(pid); err == nil && id != i.pid && strings.Contains(args, filepath.Join(i.dir, program)) {
+			pids = append(pids, id)
 		}
 	}
 	return pids
@@ -117,7 +122,7 @@ func (i *installation) processes(program string) []int {
 // freeze stops the manager, as a node that hangs would, until thaw is called.
 func (i *installation) freeze(t *testing.T) (thaw func()) {
 	t.Helper()
-	pids := i.processes("bin/manager")
+	pids := i.processes(t, "bin/manager")
 	if len(pids) != 1 {
 		t.Fatalf("found the managers %v, want one", pids)
 	}

@@ -2,7 +2,7 @@
 // the generators.
 module github.com/latchkey-dev/latchkey/hack/tools/golangci-lint
 
-go 1.26.0
+go 1.26.6
 
 tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 

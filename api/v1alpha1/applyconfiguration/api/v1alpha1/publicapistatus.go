@@ -13,7 +13,7 @@ import (
 type PublicApiStatusApplyConfiguration struct {
 	// observedGeneration is the metadata.generation that this status is about.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are what the controller found. Known: Ready, Stalled.
+	// conditions are what the controller found. Known: Ready.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
