@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -56,9 +57,7 @@ func newFixture(t *testing.T, backend http.HandlerFunc) *fixture {
 	}))
 	f.request.Backend = behind.URL
 	f.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name, values := range f.header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), f.header)
 		if err := p.Serve(w, r, &f.request); err != nil {
 			f.mu.Lock()
 			f.errors = append(f.errors, err)
