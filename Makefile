@@ -39,6 +39,15 @@ test: need-go ## Run all tests, against a real control plane; ARGS='-run TestX .
 lint: need-go ## Check the code with golangci-lint (its first use builds it)
 	$(lint) run
 
+.PHONY: fuzz
+fuzz: need-go ## Run every fuzz target for FUZZTIME (10s unless set)
+	@bash hack/fuzz.sh
+
+.PHONY: bench
+bench: need-go ## Measure what Latchkey costs beside others; BENCH_FLAGS=--quick takes about a minute
+	@go build -buildvcs=false -o bin/bench ./hack/bench
+	@exec bin/bench $(BENCH_FLAGS)
+
 .PHONY: generate
 generate: need-go ## Generate deepcopy functions and apply configurations from api/
 	$(tool) controller-gen object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/process"
+)
+
+// manager is the real manager.
+type manager struct {
+	*child
+	metrics string
+}
+
+// startManager starts the real manager, unless it runs, and waits until it has
+// nothing more to do.
+func (c *cluster) startManager(ctx context.Context) error {
+	if c.manager != nil {
+		return nil
+	}
+	program, err := c.bench.program(ctx, "manager")
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := c.kubeconfig(ctx, "latchkey-manager")
+	if err != nil {
+		return err
+	}
+	health, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	metrics, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	s, err := c.bench.start(anyCore, process.Command{
+		Path: program,
+		Args: []string{
+			"--kubeconfig=" + kubeconfig, "--base-domain=" + baseDomain, "--leader-elect=false",
+			"--health-listen=" + health, "--metrics-listen=" + metrics, "--log-level=WARN",
+		},
+		LogFile: c.bench.log("manager"),
+	})
+	if err != nil {
+		return err
+	}
+	c.manager = &manager{child: s, metrics: "http://" + metrics + "/metrics"}
+	if err := s.ready(ctx, "http://"+health+"/readyz"); err != nil {
+		return err
+	}
+	return c.manager.idle(ctx, len(c.issued))
+}
+
+func (c *cluster) stopManager() error {
+	if c.manager == nil {
+		return nil
+	}
+	stopped := c.manager
+	c.manager = nil
+	return stopped.stop()
+}
+
+// quietChecks is how often in a row a manager must have nothing to do.
+const quietChecks = 5
+
+// idle waits until the manager has looked at every ApiToken at least once since it
+// was started, and has worked through its queues.
+func (m *manager) idle(ctx context.Context, apiTokens int) error {
+	quiet := 0
+	return m.await(ctx, 100*time.Millisecond, func() error {
+		seen, pending, err := m.progress(ctx)
+		if err != nil {
+			return err
+		}
+		if quiet++; seen < float64(apiTokens) || pending > 0 {
+			quiet = 0
+		}
+		if quiet < quietChecks {
+			return fmt.Errorf("the manager has reconciled %.0f times and %.0f objects wait; there are %d ApiTokens", seen, pending, apiTokens)
+		}
+		return nil
+	})
+}
+
+// progress is how many ApiTokens were reconciled, and how many objects of any
+// kind wait for it.
+func (m *manager) progress(ctx context.Context) (seen, pending float64, err error) {
+	const reconciled = "controller_runtime_reconcile_total"
+	samples, err := scrape(ctx, http.DefaultClient, m.metrics, reconciled, "workqueue_depth", "controller_runtime_active_workers")
+	for _, s := range samples {
+		switch {
+		case s.name != reconciled:
+			pending += s.value
+		case s.labels["controller"] == "apitoken":
+			seen += s.value
+		}
+	}
+	return seen, pending, err
+}

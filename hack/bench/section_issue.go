@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+)
+
+// rawNamespace is where the Secrets go that nobody watches.
+const rawNamespace = "bench-raw"
+
+// measureIssue compares how many tokens are issued per second with how many
+// Secrets of the same size the same kube-apiserver creates, and counts the writes.
+func (b *bench) measureIssue(ctx context.Context) error {
+	c, err := b.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.startManager(ctx); err != nil {
+		return err
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: rawNamespace}}
+	if err := c.client.Create(ctx, namespace); err != nil {
+		return err
+	}
+	var raw, issued []float64
+	writes := writeCounts{}
+	for round := range b.rounds {
+		took, err := c.createRaw(ctx, round, b.batch)
+		if err != nil {
+			return err
+		}
+		raw = append(raw, float64(b.batch)/took.Seconds())
+		asked, err := c.prepare(ctx, b.batch)
+		if err != nil {
+			return err
+		}
+		if err := c.manager.idle(ctx, len(c.issued)); err != nil {
+			return err
+		}
+		before, err := c.writes(ctx)
+		if err != nil {
+			return err
+		}
+		if took, err = c.issue(ctx, asked); err != nil {
+			return err
+		}
+		issued = append(issued, float64(b.batch)/took.Seconds())
+		after, err := c.writes(ctx)
+		if err != nil {
+			return err
+		}
+		for resource, n := range after.since(before) {
+			writes[resource] += n
+		}
+	}
+	idle, err := c.steadyWrites(ctx)
+	if err != nil {
+		return err
+	}
+	return b.showIssue(raw, issued, writes, idle)
+}
+
+func (b *bench) showIssue(raw, issued []float64, writes, idle writeCounts) error {
+	total := float64(b.rounds * b.batch)
+	writes["apitokens"] -= total // what was asked for
+	ratio := number("%.2f", medianRatio(issued, raw))
+	t := &table{
+		Section: sectionIssue, Title: fmt.Sprintf("%d at a time, %d rounds of %d", concurrency, b.rounds, b.batch),
+		Columns: []string{"what", "per second", "÷ raw"},
+	}
+	t.add(text("Secrets created, nobody watching"), number("%.0f", median(raw)), number("%.2f", 1))
+	t.add(text("ApiTokens created and issued, until Active"), number("%.0f", median(issued)), ratio)
+	if err := b.report.show(t); err != nil {
+		return err
+	}
+	w := &table{Section: sectionIssue, Title: "the manager's writes", Columns: []string{"resource", "writes per token"}}
+	for _, resource := range slices.Sorted(maps.Keys(writes)) {
+		if writes[resource] != 0 {
+			w.add(text(resource), number("%.2f", writes[resource]/total))
+		}
+	}
+	w.note("Afterwards, over a restart of the manager that looks at every object anew: %s.", idle)
+	if err := b.report.show(w); err != nil {
+		return err
+	}
+	b.report.atLeast(8, .4, "tokens issued ÷ Secrets created, per second", ratio)
+	b.report.atMost(8, 2, "the manager's writes per token", number("%.2f", writes.sum()/total))
+	b.report.atMost(8, 0, "writes in steady state, a restart of the manager included", number("%.0f", idle.sum()))
+	return nil
+}
+
+// steadyWrites restarts the manager, gives it time, and counts what it writes
+// although nothing changed.
+func (c *cluster) steadyWrites(ctx context.Context) (writeCounts, error) {
+	if err := c.manager.idle(ctx, len(c.issued)); err != nil {
+		return nil, err
+	}
+	before, err := c.writes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.stopManager(); err != nil {
+		return nil, err
+	}
+	if err := c.startManager(ctx); err != nil {
+		return nil, err
+	}
+	sleep(ctx, c.bench.settle)
+	after, err := c.writes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return after.since(before), nil
+}
+
+// createRaw creates n Secrets that are records in all but their namespace and type.
+func (c *cluster) createRaw(ctx context.Context, round, n int) (time.Duration, error) {
+	_, credentials, err := mint(benchTenant, n)
+	if err != nil {
+		return 0, err
+	}
+	objects := make([]client.Object, n)
+	for i, credential := range credentials {
+		secret := newPair(benchTenant, round*n+i, credential).record
+		secret.ObjectMeta = metav1.ObjectMeta{Namespace: rawNamespace, Name: secret.Name, Labels: map[string]string{v1alpha1.LabelTenant: benchTenant}}
+		secret.Type = corev1.SecretTypeOpaque
+		objects[i] = secret
+	}
+	started := time.Now()
+	err = c.createAll(ctx, objects)
+	return time.Since(started), err
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/token"
+)
+
+const (
+	// concurrency is how many writes are under way at a time.
+	concurrency = 64
+	// tokensPerTenant is how many tokens a tenant gets before the next one is made.
+	tokensPerTenant = 1000
+	// growth is how many tokens are made before progress is told.
+	growth = 2500
+	// stall is how long the manager may issue nothing.
+	stall = time.Minute
+)
+
+// issuedToken is a token that works. The plaintext is nowhere but here.
+type issuedToken struct{ tenant, plaintext string }
+
+func (t issuedToken) request(path string) []byte {
+	return request(t.tenant+"."+baseDomain, path, t.plaintext)
+}
+
+// newApiToken mints a token, and makes the ApiToken that asks for it.
+func newApiToken(tenant, name string) (issuedToken, *v1alpha1.ApiToken, error) {
+	minted, err := token.Mint(v1alpha1.DefaultTokenPrefix)
+	if err != nil {
+		return issuedToken{}, nil, err
+	}
+	return issuedToken{tenant, minted.Reveal()}, &v1alpha1.ApiToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + tenant, Name: name},
+		Spec: v1alpha1.ApiTokenSpec{
+			Description: tokenDescription, Owner: tokenOwner, Scopes: tokenScopes,
+			Credential: &v1alpha1.Credential{
+				ID: minted.ID(), Digest: minted.Digest(tenant).String(), IssuedAt: metav1.NewTime(time.Now().Truncate(time.Second)),
+			},
+		},
+	}, nil
+}
+
+// grow has the manager issue tokens until there are n.
+func (c *cluster) grow(ctx context.Context, n int) error {
+	if len(c.issued) >= n {
+		return nil
+	}
+	if err := c.startManager(ctx); err != nil {
+		return err
+	}
+	started, before := time.Now(), len(c.issued)
+	for len(c.issued) < n {
+		prepared, err := c.prepare(ctx, min(growth, n-len(c.issued)))
+		if err != nil {
+			return err
+		}
+		if _, err := c.issue(ctx, prepared); err != nil {
+			return err
+		}
+		rate := float64(len(c.issued)-before) / time.Since(started).Seconds()
+		c.bench.say("  %d of %d tokens, %.0f a second", len(c.issued), n, rate)
+	}
+	return nil
+}
+
+// prepared are tokens that are minted but not issued, and the ApiTokens that ask
+// for them.
+type prepared struct {
+	tokens  []issuedToken
+	objects []client.Object
+}
+
+// prepare mints n tokens and makes sure that their tenants exist. The manager must
+// run.
+func (c *cluster) prepare(ctx context.Context, n int) (*prepared, error) {
+	p := &prepared{}
+	for serial := len(c.issued); serial < len(c.issued)+n; serial++ {
+		tenant := serial / tokensPerTenant
+		if tenant >= c.tenants {
+			if err := c.addTenant(ctx, fleetTenant(tenant)); err != nil {
+				return nil, err
+			}
+			c.tenants++
+		}
+		issued, object, err := newApiToken(fleetTenant(tenant), fmt.Sprintf("token-%06d", serial))
+		if err != nil {
+			return nil, err
+		}
+		p.tokens, p.objects = append(p.tokens, issued), append(p.objects, object)
+	}
+	return p, nil
+}
+
+func fleetTenant(n int) string { return fmt.Sprintf("fleet-%03d", n) }
+
+// issue creates ApiTokens with credentials and waits until all work, by their
+// status. It returns how long that took.
+func (c *cluster) issue(ctx context.Context, p *prepared) (time.Duration, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watcher, err := c.watchApiTokens(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer watcher.Stop()
+	started := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return awaitActive(ctx, watcher, p.objects) })
+	group.Go(func() error { return c.createAll(ctx, p.objects) })
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	c.issued = append(c.issued, p.tokens...)
+	return time.Since(started), nil
+}
+
+// createAll creates the objects as fast as it can.
+func (c *cluster) createAll(ctx context.Context, objects []client.Object) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for _, object := range objects {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return c.client.Create(ctx, object) })
+	}
+	return group.Wait()
+}
+
+// watchApiTokens watches what happens to ApiTokens from now on, also where the
+// kube-apiserver ends the watch meanwhile, as it does when a CRD is new.
+func (c *cluster) watchApiTokens(ctx context.Context) (watch.Interface, error) {
+	var present v1alpha1.ApiTokenList
+	if err := c.client.List(ctx, &present, client.Limit(1)); err != nil {
+		return nil, err
+	}
+	return watchtools.NewRetryWatcherWithContext(ctx, present.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return c.client.Watch(ctx, &v1alpha1.ApiTokenList{}, &client.ListOptions{Raw: &o})
+		},
+	})
+}
+
+// awaitActive waits until every one of the objects is Active.
+func awaitActive(ctx context.Context, watcher watch.Interface, objects []client.Object) error {
+	missing := make(map[client.ObjectKey]bool, len(objects))
+	for _, object := range objects {
+		missing[client.ObjectKeyFromObject(object)] = true
+	}
+	timer := time.NewTimer(stall)
+	defer timer.Stop()
+	for len(missing) > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return fmt.Errorf("the manager has issued nothing for %s, %d tokens are missing; see its log", stall, len(missing))
+		case event, ok := <-watcher.ResultChan():
+			if !ok {
+				return errors.New("the watch of ApiTokens ended")
+			}
+			if event.Type == watch.Error {
+				return fmt.Errorf("watch ApiTokens: %w", apierrors.FromObject(event.Object))
+			}
+			object, ok := event.Object.(*v1alpha1.ApiToken)
+			if !ok || !missing[client.ObjectKeyFromObject(object)] {
+				continue
+			}
+			active, err := isActive(object)
+			if err != nil {
+				return err
+			}
+			if active {
+				delete(missing, client.ObjectKeyFromObject(object))
+				timer.Reset(stall)
+			}
+		}
+	}
+	return nil
+}
+
+func isActive(t *v1alpha1.ApiToken) (bool, error) {
+	if stalled := meta.FindStatusCondition(t.Status.Conditions, v1alpha1.ConditionStalled); stalled != nil && stalled.Status == metav1.ConditionTrue {
+		return false, fmt.Errorf("the ApiToken %s/%s is stalled: %s", t.Namespace, t.Name, stalled.Message)
+	}
+	return meta.IsStatusConditionTrue(t.Status.Conditions, v1alpha1.ConditionActive), nil
+}
