@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -10,6 +11,11 @@ import (
 )
 
 func (s *session) startControlPlane(ctx context.Context) error {
+	// Kubernetes' test library makes folders for temporary files: within ours they
+	// go, whatever ends this process.
+	if err := os.Setenv("TMPDIR", s.files.controlPlane()); err != nil {
+		return err
+	}
 	err := s.abortable(ctx, func() (err error) {
 		s.controlPlane, err = controlplane.Start(ctx, controlplane.Options{
 			Binaries:          s.binaries,

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -64,8 +66,8 @@ func FuzzCleanPath(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if !strings.HasPrefix(raw, "/") || !cleanPath(raw) {
-			return
+		if !strings.HasPrefix(raw, "/") || strings.Contains(raw, "?") || !cleanPath(raw) {
+			return // the query has a check of its own
 		}
 		decoded, err := url.PathUnescape(raw)
 		if err != nil {
@@ -168,9 +170,7 @@ func FuzzGuard(f *testing.F) {
 		if err != nil || name == "Connection" {
 			return
 		}
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-		r.Method, r.RequestURI, r.URL = method, target, parsed
-		r.Header = http.Header{name: {"x"}, "Connection": {connection}}
+		r := &http.Request{Method: method, RequestURI: target, URL: parsed, Header: http.Header{name: {"x"}, "Connection": {connection}}}
 		if guard(r) != nil {
 			return
 		}
@@ -179,6 +179,35 @@ func FuzzGuard(f *testing.F) {
 		}
 		if !plainName(name) || strings.Contains(strings.ToLower(connection), "authorization") || r.URL.IsAbs() {
 			t.Fatalf("%q %q %q %q is let through", method, target, name, connection)
+		}
+	})
+}
+
+// FuzzProblem: a problem is JSON with what it was made of, whatever that is, and as
+// long as it says.
+func FuzzProblem(f *testing.F) {
+	f.Add("token-expired", "It expired.", "https://latchkey.dev/errors#", "acme.example.com")
+	f.Add("x", "\"\\\x00\u2028<script>\xff", "", "")
+	f.Fuzz(func(t *testing.T, code, detail, base, realm string) {
+		w := httptest.NewRecorder()
+		p := &problem{code: code, status: http.StatusUnauthorized, title: "A title", detail: detail, challenge: true}
+		p.write(w, base, realm)
+		var got struct {
+			Type, Title, Detail string
+			Status              int
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatalf("%v: %q", err, w.Body)
+		}
+		valid := utf8.ValidString(base) && utf8.ValidString(code) && utf8.ValidString(detail)
+		if valid && (got.Type != base+code || got.Detail != detail) || got.Status != http.StatusUnauthorized || got.Title != "A title" {
+			t.Fatalf("%q and %q are written as %q", code, detail, w.Body)
+		}
+		if w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len()) || !strings.HasSuffix(w.Body.String(), "}\n") {
+			t.Fatalf("%d bytes, announced %s: %q", w.Body.Len(), w.Header().Get("Content-Length"), w.Body)
+		}
+		if strings.ContainsAny(w.Body.String(), "<>\u2028") {
+			t.Fatalf("a browser that guesses could take it for HTML: %q", w.Body)
 		}
 	})
 }
