@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -177,6 +178,26 @@ func TestClientThatClosesItsHalfIsNotToldSuccess(t *testing.T) {
 	if all, _ := io.ReadAll(connection); strings.HasPrefix(string(all), "HTTP/1.1 2") {
 		t.Errorf("the client was answered %q", all)
 	}
+}
+
+// Who has gone before its token was looked at must not be counted, or told, as one
+// with a bad token.
+func TestClientThatIsGoneAtOnceHasNoBadToken(t *testing.T) {
+	h := newHarness(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	r.Host = acmeHost
+	r.Header.Set("Authorization", "token "+h.issue("acme").Token.Reveal())
+	w := &discard{header: http.Header{}}
+	func() {
+		defer func() { _ = recover() }() // http.ErrAbortHandler: there is nobody to answer
+		h.handler.ServeHTTP(w, r)
+	}()
+	if w.status != 0 {
+		t.Errorf("it was answered %d", w.status)
+	}
+	h.wantOutcome("client-gone")
 }
 
 // A body that is no HTTP is the client's fault, not the backend's.

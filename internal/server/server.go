@@ -4,6 +4,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -167,11 +168,16 @@ func (s *Server) admit(c *call) (p *problem) {
 	// The observer may have missed what changed between the look-up and the
 	// registration.
 	s.inflight.recheck(flight, s.currentToken)
-	if ctx.Err() != nil {
-		defer c.end()
-		return s.endedProblem(c)
+	switch cause := context.Cause(ctx); {
+	case cause == nil:
+		return nil
+	case errors.Is(cause, errTokenExpired) || errors.Is(cause, errTokenEnded):
+		p = s.endedProblem(c)
+	default:
+		p = &problem{code: codeClientGone, status: statusClientClosedRequest, cause: proxy.ErrClientGone}
 	}
-	return nil
+	c.end()
+	return p
 }
 
 // currentToken asks the directory anew.
