@@ -109,6 +109,38 @@ func TestAnswersWithoutABody(t *testing.T) {
 	}
 }
 
+// The timeout is the backend's, not that of a client which sends slowly; once it has
+// sent all, the backend has it again.
+func TestSlowUploadIsNotASlowBackend(t *testing.T) {
+	t.Parallel()
+	for name, answers := range map[string]bool{"and the backend answers": true, "and the backend does not": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) {
+				if _, err := io.Copy(io.Discard, r.Body); err != nil || !answers {
+					<-r.Context().Done()
+				}
+			})
+			f.request.ResponseHeaderTimeout = time.Second
+			reader, writer := io.Pipe()
+			go func() {
+				for range 5 {
+					<-time.After(f.request.ResponseHeaderTimeout / 3)
+					_, _ = io.WriteString(writer, "piece")
+				}
+				_ = writer.Close()
+			}()
+			response, _ := f.do(f.newRequest(http.MethodPost, "/", reader))
+			if got := response.StatusCode == http.StatusOK; got != answers {
+				t.Errorf("status %d", response.StatusCode)
+			}
+			if !answers {
+				f.wantError(proxy.ErrTimeout)
+			}
+		})
+	}
+}
+
 func TestErrorsOfServe(t *testing.T) {
 	t.Run("the backend is slow", func(t *testing.T) {
 		ended := make(chan struct{})
@@ -145,6 +177,11 @@ func TestErrorsOfServe(t *testing.T) {
 		f.request.Backend = "http://127.0.0.1:1"
 		f.do(f.newRequest(http.MethodGet, "/", nil))
 		f.wantError(nil)
+	})
+	t.Run("the request's body is broken", func(t *testing.T) {
+		f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+		f.raw("POST / HTTP/1.1\r\nHost: acme.example.com\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+		f.wantError(proxy.ErrRequestBody)
 	})
 	t.Run("the URL is broken", func(t *testing.T) {
 		f := newFixture(t, ok)
