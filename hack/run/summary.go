@@ -67,7 +67,7 @@ The same over {{.OtherScheme}}, once TOKEN holds the token:
   kubectl latchkey issue mine
   kubectl delete apitoken mine    # from then on the API refuses its token
 
-Logs are in {{.Logs}}. Ctrl-C stops everything and removes it all, but for the logs.
+Logs are in {{.Logs}}. Ctrl-C stops everything. The built programs, the development CA and the logs stay.
 `))
 
 func (s *session) print() error {
