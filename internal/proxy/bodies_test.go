@@ -153,6 +153,25 @@ func TestErrorsOfServe(t *testing.T) {
 		f.wantError(proxy.ErrTimeout)
 		<-ended
 	})
+	t.Run("the client goes", func(t *testing.T) {
+		entered, ended := make(chan struct{}), make(chan struct{})
+		f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-r.Context().Done()
+			close(ended)
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-entered
+			cancel()
+		}()
+		if _, err := f.front.Client().Do(f.newRequest(http.MethodGet, "/", nil).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		<-ended
+		f.front.Close() // waits for Serve
+		f.wantError(proxy.ErrClientGone)
+	})
 	t.Run("the caller ends it", func(t *testing.T) {
 		cause := errors.New("the caller's reason")
 		entered := make(chan struct{})

@@ -30,8 +30,11 @@ func TestInboundHeadersThatAreDropped(t *testing.T) {
 	for _, name := range append(slices.Clone(dropped), kept...) {
 		t.Run(name, func(t *testing.T) {
 			value := marker
-			if name == "Trailer" { // net/http lists as trailers only what may be one
+			switch name {
+			case "Trailer": // net/http lists as trailers only what may be one
 				value = "X-Trailer"
+			case "Te": // which ReverseProxy would pass on
+				value = "trailers"
 			}
 			f.raw("POST /api/v1/x HTTP/1.1\r\nHost: acme.example.com\r\nConnection: close\r\n" + name + ": " + value + "\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 			_, dump := f.last()
@@ -60,12 +63,15 @@ func TestOutboundHeaders(t *testing.T) {
 	}
 }
 
-func TestClientAddressThatIsUnknownIsNotTold(t *testing.T) {
+func TestWhatIsUnknownIsNotTold(t *testing.T) {
 	f := newFixture(t, ok)
-	f.request.ClientAddress = netip.Addr{}
+	f.request.ClientAddress, f.request.Identity.Owner = netip.Addr{}, ""
 	f.do(f.newRequest(http.MethodGet, "/", nil))
-	if got, _ := f.last(); got.Header.Get("X-Forwarded-For") != "" {
-		t.Errorf("X-Forwarded-For: %s", got.Header.Get("X-Forwarded-For"))
+	got, dump := f.last()
+	for _, name := range []string{"X-Forwarded-For", proxy.HeaderTokenOwner} {
+		if _, told := got.Header[name]; told {
+			t.Errorf("%s is told:\n%s", name, dump)
+		}
 	}
 }
 

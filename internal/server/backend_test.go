@@ -64,6 +64,7 @@ func TestBackendDown(t *testing.T) {
 func TestCVE2022_23469BackendAnswersGarbage(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":                 "",
+		"early hints only":        "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
 		"no HTTP":                 "SSH-2.0-" + marker + "\r\n",
 		"no status":               "HTTP/1.1 " + marker + "\r\n\r\n",
 		"a header without a name": "HTTP/1.1 200 OK\r\n" + marker + "\r\n\r\n",

@@ -129,10 +129,16 @@ func TestOldTLSIsRefused(t *testing.T) {
 	h := newHarness(t)
 	certFile, keyFile, client := newCertificate(t).write(t)
 	r := h.run(server.Listeners{HTTPS: loopback, CertFile: certFile, KeyFile: keyFile})
-	config := client.Transport.(*http.Transport).TLSClientConfig
-	config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
-	if _, err := fetch(t, newClient(t, config.Clone()), "https://"+r.address("https")+endpoint, acmeHost, ""); err == nil {
-		t.Error("TLS 1.1 is taken")
+	for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		config := client.Transport.(*http.Transport).TLSClientConfig.Clone()
+		config.MinVersion, config.MaxVersion = version, version
+		connection, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", r.address("https"))
+		if taken := err == nil; taken != want {
+			t.Errorf("%s is taken: %t (%v)", tls.VersionName(version), taken, err)
+		}
+		if err == nil {
+			directorytest.Must(t, connection.Close())
+		}
 	}
 }
 
