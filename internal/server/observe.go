@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -135,17 +134,43 @@ func (s *Server) account(c *call, recorder *responseRecorder, p *problem, took t
 	if !slices.Contains(allowedMethods, method) {
 		method = "other"
 	}
-	s.metrics.requests.WithLabelValues(method, strconv.Itoa(status/100)+"xx", outcome).Inc()
+	s.metrics.requests.WithLabelValues(method, statusClass(status), outcome).Inc()
 	s.metrics.durations.WithLabelValues(outcome).Observe(took.Seconds())
+	s.logAccess(c, p, method, outcome, status, recorder.bytes, took)
+}
 
-	attributes := []slog.Attr{
+// statusClass is such as 2xx.
+func statusClass(status int) string {
+	switch status / 100 {
+	case 2:
+		return "2xx"
+	case 3:
+		return "3xx"
+	case 4:
+		return "4xx"
+	case 5:
+		return "5xx"
+	default:
+		return "1xx"
+	}
+}
+
+// logAccess writes the request's line. It goes around slog.Logger, which would look
+// for the caller's place in the code each time.
+func (s *Server) logAccess(c *call, p *problem, method, outcome string, status int, bytes int64, took time.Duration) {
+	ctx, handler := c.r.Context(), s.config.Logger.Handler()
+	if !handler.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
+	attributes := append(make([]slog.Attr, 0, 10),
 		slog.String("method", method),
 		slog.String("path", s.loggedPath(c.r)),
 		slog.Int("status", status),
 		slog.String("outcome", outcome),
-		slog.Int64("bytes", recorder.bytes),
+		slog.Int64("bytes", bytes),
 		slog.Duration("duration", took),
-	}
+	)
 	if c.tenant != nil {
 		attributes = append(attributes, slog.String("tenant", c.tenant.Name))
 	}
@@ -158,7 +183,8 @@ func (s *Server) account(c *call, recorder *responseRecorder, p *problem, took t
 	if p != nil && p.cause != nil {
 		attributes = append(attributes, slog.String("cause", p.cause.Error()))
 	}
-	s.config.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "request", attributes...)
+	line.AddAttrs(attributes...)
+	_ = handler.Handle(ctx, line) // as slog.Logger does: there is nowhere to say that the log can't be written
 }
 
 const maxLoggedPath = 256
