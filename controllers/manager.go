@@ -35,7 +35,7 @@ const LeaseName = "latchkey-manager"
 
 // workers is how many ApiTokens are reconciled at a time. Each waits for two
 // writes; a kube-apiserver takes about a thousand a second.
-const workers = 16
+const workers = 64
 
 // Options are what an installation says of its manager.
 type Options struct {

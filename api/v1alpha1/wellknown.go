@@ -61,7 +61,7 @@ const (
 	DefaultTokenPrefix = "lk"
 )
 
-// Field owners of server-side apply, one a writer.
+// Field owners, one a writer.
 const (
 	FieldOwnerTenant    = "latchkey/tenant-controller"
 	FieldOwnerApiToken  = "latchkey/apitoken-controller"

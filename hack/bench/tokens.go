@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -110,6 +111,35 @@ func fleetTenant(n int) string { return fmt.Sprintf("fleet-%03d", n) }
 // issue creates ApiTokens with credentials and waits until all work, by their
 // status. It returns how long that took.
 func (c *cluster) issue(ctx context.Context, p *prepared) (time.Duration, error) {
+	return c.timeIssuing(ctx, p, func(ctx context.Context, active func() error) error {
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(active)
+		group.Go(func() error { return c.createAll(ctx, p.objects) })
+		return group.Wait()
+	})
+}
+
+// issueBacklog creates the ApiTokens while the manager is frozen, and returns how
+// long it takes from then on until all work.
+func (c *cluster) issueBacklog(ctx context.Context, p *prepared) (time.Duration, error) {
+	if err := syscall.Kill(c.manager.pid(), syscall.SIGSTOP); err != nil {
+		return 0, fmt.Errorf("freeze the manager: %w", err)
+	}
+	err := c.createAll(ctx, p.objects)
+	if err != nil {
+		return 0, errors.Join(err, syscall.Kill(c.manager.pid(), syscall.SIGCONT))
+	}
+	return c.timeIssuing(ctx, p, func(_ context.Context, active func() error) error {
+		if err := syscall.Kill(c.manager.pid(), syscall.SIGCONT); err != nil {
+			return fmt.Errorf("thaw the manager: %w", err)
+		}
+		return active()
+	})
+}
+
+// timeIssuing times what makes the manager issue the tokens; active waits until it
+// has.
+func (c *cluster) timeIssuing(ctx context.Context, p *prepared, begin func(ctx context.Context, active func() error) error) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watcher, err := c.watchApiTokens(ctx)
@@ -118,10 +148,7 @@ func (c *cluster) issue(ctx context.Context, p *prepared) (time.Duration, error)
 	}
 	defer watcher.Stop()
 	started := time.Now()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return awaitActive(ctx, watcher, p.objects) })
-	group.Go(func() error { return c.createAll(ctx, p.objects) })
-	if err := group.Wait(); err != nil {
+	if err := begin(ctx, func() error { return c.awaitActive(ctx, watcher, p.objects) }); err != nil {
 		return 0, err
 	}
 	c.issued = append(c.issued, p.tokens...)
@@ -156,7 +183,7 @@ func (c *cluster) watchApiTokens(ctx context.Context) (watch.Interface, error) {
 }
 
 // awaitActive waits until every one of the objects is Active.
-func awaitActive(ctx context.Context, watcher watch.Interface, objects []client.Object) error {
+func (c *cluster) awaitActive(ctx context.Context, watcher watch.Interface, objects []client.Object) error {
 	missing := make(map[client.ObjectKey]bool, len(objects))
 	for _, object := range objects {
 		missing[client.ObjectKeyFromObject(object)] = true
@@ -168,7 +195,7 @@ func awaitActive(ctx context.Context, watcher watch.Interface, objects []client.
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
-			return fmt.Errorf("the manager has issued nothing for %s, %d tokens are missing; see its log", stall, len(missing))
+			return fmt.Errorf("the manager has issued nothing for %s, %d tokens are missing; see its log: %w", stall, len(missing), c.explain(ctx, missing))
 		case event, ok := <-watcher.ResultChan():
 			if !ok {
 				return errors.New("the watch of ApiTokens ended")
@@ -189,6 +216,18 @@ func awaitActive(ctx context.Context, watcher watch.Interface, objects []client.
 				timer.Reset(stall)
 			}
 		}
+	}
+	return nil
+}
+
+// explain says how one of the ApiTokens is.
+func (c *cluster) explain(ctx context.Context, missing map[client.ObjectKey]bool) error {
+	for key := range missing {
+		var t v1alpha1.ApiToken
+		if err := c.client.Get(ctx, key, &t); err != nil {
+			return err
+		}
+		return fmt.Errorf("the ApiToken %s has resourceVersion %s and the conditions %+v", key, t.ResourceVersion, t.Status.Conditions)
 	}
 	return nil
 }
