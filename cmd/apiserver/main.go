@@ -8,10 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -110,7 +108,7 @@ func parse(args []string) (*options, error) {
 	}
 	o.listeners.Limits = o.server.Limits
 	var err error
-	if o.server.TrustedProxies, err = parsePrefixes(trusted); err != nil {
+	if o.server.TrustedProxies, err = server.ParseCIDRs(trusted); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	if o.server.BaseDomain, err = basedomain.Parse(o.server.BaseDomain); err != nil {
@@ -129,19 +127,4 @@ func (o *options) validate(rest []string) error {
 		return errors.New("--tls-listen needs --tls-cert-file and --tls-key-file")
 	}
 	return nil
-}
-
-func parsePrefixes(list string) ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
-	for text := range strings.SplitSeq(list, ",") {
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("%q is not a CIDR such as 10.0.0.0/8", text)
-		}
-		prefixes = append(prefixes, prefix.Masked())
-	}
-	return prefixes, nil
 }

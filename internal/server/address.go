@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -54,4 +55,21 @@ func contains(prefixes []netip.Prefix, address netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// ParseCIDRs parses a comma-separated list of CIDRs. It refuses an IPv4 network in
+// IPv6's clothes, such as ::ffff:10.0.0.0/104: no address would ever match it.
+func ParseCIDRs(list string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for text := range strings.SplitSeq(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil || prefix.Addr().Is4In6() {
+			return nil, fmt.Errorf("%q is not a CIDR such as 10.0.0.0/8", text)
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
 }

@@ -158,6 +158,51 @@ func FuzzClientAddress(f *testing.F) {
 	})
 }
 
+// FuzzCIDRs: a list that is accepted matches just the addresses that share its
+// prefixes' bits.
+func FuzzCIDRs(f *testing.F) {
+	for _, list := range []string{
+		"", "10.0.0.0/8", "10.1.2.3/8, 192.168.0.0/16", "2001:db8::/32,10.0.0.0/8", "::ffff:10.0.0.0/104", "10.0.0.0/33", "0.0.0.0/0", "::/0",
+		"10.0.0.0", "fe80::1%eth0/64", "010.0.0.0/8", ",,", "10.0.0.0/08", "10.0.0.0/-1",
+	} {
+		f.Add(list, "10.9.8.7")
+		f.Add(list, "2001:db8::1")
+	}
+	f.Fuzz(func(t *testing.T, list, text string) {
+		accepted, err := ParseCIDRs(list)
+		if err != nil {
+			return
+		}
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return
+		}
+		address = plainAddress(address)
+		want := false
+		for _, prefix := range accepted {
+			if prefix != prefix.Masked() || prefix.Addr().Is4In6() {
+				t.Fatalf("%q gave %s", list, prefix)
+			}
+			want = want || sharesBits(prefix.Addr().AsSlice(), address.AsSlice(), prefix.Bits())
+		}
+		if got := contains(accepted, address); got != want {
+			t.Fatalf("%q has %s: %t", list, address, got)
+		}
+	})
+}
+
+func sharesBits(a, b []byte, n int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range n {
+		if mask := byte(0x80) >> (i % 8); a[i/8]&mask != b[i/8]&mask {
+			return false
+		}
+	}
+	return true
+}
+
 // FuzzGuard: no request makes it panic or hang, and one that is let through is
 // forwarded as it came.
 func FuzzGuard(f *testing.F) {
