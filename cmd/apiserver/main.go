@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/logging"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
+	"github.com/latchkey-dev/latchkey/internal/surface"
 )
 
 func main() {
@@ -85,7 +86,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 
 func parse(args []string) (*options, error) {
 	o := &options{}
-	var trusted string
+	var trusted, surfaces string
 	// controller-runtime puts --kubeconfig there.
 	flags := flag.CommandLine
 	flags.Init("apiserver", flag.ContinueOnError)
@@ -93,6 +94,7 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&o.server.BaseDomain, "base-domain", "", "the domain whose subdomains are the tenants, such as example.com (required)")
 	flags.StringVar(&o.server.TokenPrefix, "token-prefix", v1alpha1.DefaultTokenPrefix, "what tokens begin with; the manager needs the same")
 	flags.StringVar(&o.server.ProblemBase, "problem-type-base", server.DefaultProblemBase, "what the type URI of a problem begins with; its code follows")
+	flags.StringVar(&surfaces, "surfaces", surface.All.String(), "what this process serves: api, which passes requests on to the backend, portal, which answers them itself (<base path>/token), or both")
 	flags.StringVar(&trusted, "trusted-proxies", "", "comma-separated CIDRs of proxies whose X-Forwarded-For is believed, such as the Ingress controller's pods (default: none)")
 	flags.StringVar(&o.recordsNamespace, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records")
 	flags.StringVar(&o.listeners.HTTP, "listen", ":8080", "where plain HTTP is served, for an Ingress; empty for nowhere")
@@ -108,6 +110,9 @@ func parse(args []string) (*options, error) {
 	}
 	o.listeners.Limits = o.server.Limits
 	var err error
+	if o.server.Surfaces, err = surface.Parse(surfaces); err != nil {
+		return nil, fmt.Errorf("--surfaces: %w", err)
+	}
 	if o.server.TrustedProxies, err = server.ParseCIDRs(trusted); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}

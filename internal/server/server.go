@@ -18,6 +18,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/surface"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -29,6 +30,9 @@ type Config struct {
 	TokenPrefix string
 	// ProblemBase begins the type URI of problems; DefaultProblemBase if empty.
 	ProblemBase string
+	// Surfaces are what this process serves; paths of the others are not found.
+	// surface.All if zero.
+	Surfaces surface.Set
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Limits bound what clients can use up. Zero values mean no limit.
@@ -65,6 +69,9 @@ func New(config Config) (*Server, error) {
 	config.BaseDomain = strings.ToLower(strings.Trim(config.BaseDomain, "."))
 	if config.ProblemBase == "" {
 		config.ProblemBase = DefaultProblemBase
+	}
+	if config.Surfaces == 0 {
+		config.Surfaces = surface.All
 	}
 	if config.Clock == nil {
 		config.Clock = clock.RealClock{}
@@ -142,10 +149,18 @@ func (s *Server) resolve(c *call) *problem {
 	if c.api, ok = s.config.Directory.API(c.tenant.PublicApi); !ok {
 		return problemUnknownHost
 	}
-	if rest, below := strings.CutPrefix(c.r.URL.EscapedPath(), c.api.BasePath); !below || rest != "" && rest[0] != '/' {
+	rest, below := strings.CutPrefix(c.r.URL.EscapedPath(), c.api.BasePath)
+	if !below || rest != "" && rest[0] != '/' || !s.serves(rest) {
 		return problemNotFound
 	}
 	return nil
+}
+
+// serves reports whether this process has an answer for a path below the base
+// path. Of the portal's paths only /token has one yet.
+func (s *Server) serves(path string) bool {
+	of := surface.Of(path)
+	return s.config.Surfaces.Has(of) && (of == surface.API || path == "/token")
 }
 
 // admit authenticates the request and makes it end with its token.
