@@ -79,7 +79,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	group.Go(func() error { return view.Run(viewContext, config, o.recordsNamespace) })
 	group.Go(func() error {
 		defer stopView()
-		return server.Run(groupContext, o.listeners, handler, view, registry, logger)
+		return handler.Run(groupContext, o.listeners, registry)
 	})
 	return group.Wait()
 }
@@ -101,6 +101,7 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&o.listeners.HTTPS, "tls-listen", "", "where HTTPS is served; needs --tls-cert-file and --tls-key-file")
 	flags.StringVar(&o.listeners.CertFile, "tls-cert-file", "", "the certificate for HTTPS, as PEM; it is read again when it changes")
 	flags.StringVar(&o.listeners.KeyFile, "tls-key-file", "", "the certificate's key, as PEM")
+	flags.StringVar(&o.listeners.Gateway, "gateway-listen", "", "where gateways of your own ask whether a request may pass: /auth/nginx, /auth/ingress-nginx, /auth/traefik, /auth/envoy; empty for nowhere")
 	flags.StringVar(&o.listeners.Admin, "admin-listen", ":8081", "where /healthz, /readyz and /metrics are served; empty for nowhere")
 	flags.DurationVar(&o.listeners.ShutdownDelay, "shutdown-delay", server.DefaultShutdownDelay, "how long to go on serving, not ready, after being told to end")
 	flags.DurationVar(&o.listeners.ShutdownGracePeriod, "shutdown-grace-period", server.DefaultShutdownGracePeriod, "how long requests under way may then take")
@@ -126,8 +127,8 @@ func (o *options) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q; see --help", rest[0])
-	case o.listeners.HTTP == "" && o.listeners.HTTPS == "":
-		return errors.New("set --listen or --tls-listen: else nothing is served")
+	case o.listeners.HTTP == "" && o.listeners.HTTPS == "" && o.listeners.Gateway == "":
+		return errors.New("set --listen, --tls-listen or --gateway-listen: else nothing is served")
 	case o.listeners.HTTPS != "" && (o.listeners.CertFile == "" || o.listeners.KeyFile == ""):
 		return errors.New("--tls-listen needs --tls-cert-file and --tls-key-file")
 	}

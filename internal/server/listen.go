@@ -28,6 +28,9 @@ type Listeners struct {
 	// HTTPS is the address for HTTPS with the certificate in the two files, which
 	// are read again when they change. Empty means none.
 	HTTPS, CertFile, KeyFile string
+	// Gateway is the address where gateways ask by GatewayHandler, in plain HTTP.
+	// Empty means none.
+	Gateway string
 	// Admin is the address for /healthz, /readyz and /metrics. Empty means none.
 	Admin string
 	// Limits bound what connections can use up.
@@ -39,21 +42,28 @@ type Listeners struct {
 // Run serves until ctx ends, then drains: it says that it is not ready, goes on
 // serving for the delay, takes no more requests, and gives those under way the
 // grace period.
-func Run(ctx context.Context, l Listeners, handler http.Handler, d *directory.Directory, gatherer prometheus.Gatherer, logger *slog.Logger) error {
+func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gatherer) error {
+	logger := s.config.Logger
 	var draining atomic.Bool
-	servers := &serverGroup{logger: logger, failed: make(chan error, 3)}
+	servers := &serverGroup{logger: logger, failed: make(chan error, 4)}
 	defer servers.close()
 	if l.Admin != "" {
-		server := adminServer(d, gatherer, &draining)
+		server := adminServer(s.config.Directory, gatherer, &draining)
 		servers.admin = append(servers.admin, server)
 		if err := servers.listen(ctx, "admin", l.Admin, server, nil); err != nil {
 			return err
 		}
 	}
-	if l.HTTP != "" {
-		server := publicServer(handler, l.Limits)
+	for _, plain := range []struct {
+		name, address string
+		handler       http.Handler
+	}{{"http", l.HTTP, s}, {"gateway", l.Gateway, s.GatewayHandler()}} {
+		if plain.address == "" {
+			continue
+		}
+		server := publicServer(plain.handler, l.Limits)
 		servers.public = append(servers.public, server)
-		if err := servers.listen(ctx, "http", l.HTTP, server, nil); err != nil {
+		if err := servers.listen(ctx, plain.name, plain.address, server, nil); err != nil {
 			return err
 		}
 	}
@@ -62,7 +72,7 @@ func Run(ctx context.Context, l Listeners, handler http.Handler, d *directory.Di
 		if err != nil {
 			return err
 		}
-		server := publicServer(handler, l.Limits)
+		server := publicServer(s, l.Limits)
 		servers.public = append(servers.public, server)
 		if err := servers.listen(ctx, "https", l.HTTPS, server, config); err != nil {
 			return err

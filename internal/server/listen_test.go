@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -32,11 +31,10 @@ func (h *harness) run(l server.Listeners) *running {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{h, cancel, make(chan error, 1)}
-	logger := slog.New(slog.NewJSONHandler(h.logs, nil))
 	exited := make(chan struct{})
 	go func() {
 		defer close(exited)
-		r.ended <- server.Run(ctx, l, h.handler, h.directory, h.registry, logger)
+		r.ended <- h.handler.Run(ctx, l, h.registry)
 	}()
 	h.t.Cleanup(func() {
 		cancel()

@@ -138,7 +138,7 @@ func (p *problem) write(w http.ResponseWriter, base, realm string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if p.challenge {
-		h["Www-Authenticate"] = []string{`token realm="` + realm + `"`, `Bearer realm="` + realm + `"`}
+		h["Www-Authenticate"] = challenges(realm)
 	}
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
@@ -151,4 +151,8 @@ func (p *problem) write(w http.ResponseWriter, base, realm string) {
 	}
 	w.WriteHeader(p.status)
 	_, _ = w.Write(append(encoded, '\n')) // a client that has gone needs no answer
+}
+
+func challenges(realm string) []string {
+	return []string{`token realm="` + realm + `"`, `Bearer realm="` + realm + `"`}
 }

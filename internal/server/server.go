@@ -104,13 +104,7 @@ type call struct {
 
 // handle serves a request, or says why not. What it returns has not been sent.
 func (s *Server) handle(c *call) *problem {
-	if p := guard(c.r); p != nil {
-		return p
-	}
-	if !s.config.Directory.Synced() {
-		return problemStale
-	}
-	if p := s.resolve(c); p != nil {
+	if p := s.locate(c); p != nil {
 		return p
 	}
 	if p := s.guardServerName(c.r); p != nil {
@@ -133,6 +127,18 @@ func (s *Server) handle(c *call) *problem {
 		return s.describeToken(c)
 	}
 	return s.forward(c)
+}
+
+// locate finds out what a request is for, if it is one that everybody understands
+// in the same way.
+func (s *Server) locate(c *call) *problem {
+	if p := guard(c.r); p != nil {
+		return p
+	}
+	if !s.config.Directory.Synced() {
+		return problemStale
+	}
+	return s.resolve(c)
 }
 
 // resolve finds tenant and API by the request's host and path.
@@ -163,14 +169,18 @@ func (s *Server) serves(path string) bool {
 	return s.config.Surfaces.Has(of) && (of == surface.API || path == "/token")
 }
 
-// admit authenticates the request and makes it end with its token.
-func (s *Server) admit(c *call) (p *problem) {
-	now := s.config.Clock.Now()
+// identify finds out which token calls and whether it works here and now.
+func (s *Server) identify(c *call, now time.Time) (p *problem) {
 	c.token, p = s.authenticate(c.r, c.tenant, now)
 	if p == problemTokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
 		return problemTooManyBadTokens
 	}
-	if p != nil {
+	return p
+}
+
+// admit authenticates the request and makes it end with its token.
+func (s *Server) admit(c *call) *problem {
+	if p := s.identify(c, s.config.Clock.Now()); p != nil {
 		return p
 	}
 	leave, ok := s.tenants.enter(c.tenant.Name)
@@ -183,6 +193,7 @@ func (s *Server) admit(c *call) (p *problem) {
 	// The observer may have missed what changed between the look-up and the
 	// registration.
 	s.inflight.recheck(flight, s.currentToken)
+	var p *problem
 	switch cause := context.Cause(ctx); {
 	case cause == nil:
 		return nil

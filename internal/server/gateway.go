@@ -1,0 +1,167 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/proxy"
+)
+
+// HeaderProblem tells a gateway the code of the problem with the request that it
+// asked about.
+const HeaderProblem = "Latchkey-Problem"
+
+// gateways are the ways in which gateways describe the request that they ask
+// about, by the first segment below /auth. Each has an endpoint of its own, which
+// looks at that gateway's headers and at no other's: those of another the gateway
+// would pass on as its client sent them (oauth2-proxy CVE-2026-40575).
+var gateways = map[string]gateway{
+	"nginx":         {describe: describeNginx, only401And403: true, private: []string{"X-Original-Method", "X-Original-Uri"}},
+	"ingress-nginx": {describe: describeIngressNginx, only401And403: true, private: []string{"X-Original-Method", "X-Original-Url"}},
+	"traefik":       {describe: describeTraefik, private: []string{"X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"}},
+	"envoy":         {describe: describeEnvoy},
+}
+
+type gateway struct {
+	// describe says what is asked about. rest is what follows the gateway's name in
+	// the target of its own request.
+	describe func(r *http.Request, rest string) (described, bool)
+	// only401And403 says that the gateway takes every other status for a fault of
+	// this server's.
+	only401And403 bool
+	// private are the headers by which the request is described; they are not part
+	// of it.
+	private []string
+}
+
+// described is the request that a gateway asks about.
+type described struct{ method, host, target string }
+
+// describeNginx reads what the guide has proxy_set_header set for auth_request.
+func describeNginx(r *http.Request, _ string) (described, bool) {
+	method, ok := only(r, "X-Original-Method")
+	target, ok2 := only(r, "X-Original-Uri")
+	return described{method, r.Host, target}, ok && ok2
+}
+
+// describeIngressNginx reads what ingress-nginx sends for the annotation auth-url:
+// the whole URL, as its own configuration and not the client made it.
+func describeIngressNginx(r *http.Request, _ string) (described, bool) {
+	method, ok := only(r, "X-Original-Method")
+	whole, ok2 := only(r, "X-Original-Url")
+	_, afterScheme, ok3 := strings.Cut(whole, "://")
+	host, target, ok4 := strings.Cut(afterScheme, "/")
+	return described{method, host, "/" + target}, ok && ok2 && ok3 && ok4
+}
+
+// describeTraefik reads what the ForwardAuth middleware sends.
+func describeTraefik(r *http.Request, _ string) (described, bool) {
+	method, ok := only(r, "X-Forwarded-Method")
+	target, ok2 := only(r, "X-Forwarded-Uri")
+	host, ok3 := only(r, "X-Forwarded-Host")
+	return described{method, host, target}, ok && ok2 && ok3
+}
+
+// describeEnvoy reads what the HTTP service of ext_authz sends: the request's own
+// method, host and path, the path after path_prefix.
+func describeEnvoy(r *http.Request, rest string) (described, bool) {
+	return described{r.Method, r.Host, rest}, true
+}
+
+func only(r *http.Request, name string) (string, bool) {
+	values := r.Header[name]
+	return strings.Join(values, ""), len(values) == 1 && values[0] != ""
+}
+
+// GatewayHandler answers gateways that ask, for each request to them, whether it
+// may pass: at /auth/nginx, /auth/ingress-nginx, /auth/traefik and /auth/envoy.
+// The decision is that of ServeHTTP. The answer has an empty body, since nginx
+// would open a connection per request for one with a body; who calls, and what was
+// wrong, is in its headers. What is under way at the gateway does not end with the
+// token: only who carries a request can end it.
+func (s *Server) GatewayHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		recorder := &responseRecorder{ResponseWriter: w}
+		c := &call{w: recorder, r: r}
+		p := s.judge(c)
+		if recorder.status == 0 {
+			recorder.WriteHeader(http.StatusOK)
+		}
+		s.account(c, recorder, p, time.Since(started))
+	})
+}
+
+// judge answers a gateway. c.r becomes the request that it asks about.
+func (s *Server) judge(c *call) *problem {
+	name, rest, _ := strings.Cut(strings.TrimPrefix(c.r.RequestURI, "/auth/"), "/")
+	name, _, _ = strings.Cut(name, "?")
+	g, known := gateways[name]
+	if !known || !strings.HasPrefix(c.r.RequestURI, "/auth/") {
+		c.w.WriteHeader(http.StatusNotFound)
+		return problemNotFound
+	}
+	asked, ok := g.asked(c.r, "/"+rest)
+	if !ok {
+		c.w.WriteHeader(http.StatusBadRequest)
+		return requestRefused("The gateway did not describe one request.")
+	}
+	c.r = asked
+	p := s.locate(c)
+	if p == nil {
+		p = s.identify(c, s.config.Clock.Now())
+	}
+	if p != nil {
+		g.refuse(c.w, p, s.realm(c))
+		return p
+	}
+	h := c.w.Header()
+	h.Set(proxy.HeaderTenant, c.tenant.Name)
+	h.Set(proxy.HeaderTokenID, c.token.ID)
+	h.Set(proxy.HeaderTokenName, c.token.Name)
+	h.Set(proxy.HeaderTokenOwner, c.token.Owner)
+	h.Set(proxy.HeaderTokenScopes, strings.Join(c.token.Scopes, " "))
+	h.Set(HeaderTokenExpires, rfc3339(c.token.NotAfter))
+	return nil
+}
+
+// asked is the request that the gateway asks about. Its headers are those that the
+// gateway passed on.
+func (g *gateway) asked(r *http.Request, rest string) (*http.Request, bool) {
+	d, ok := g.describe(r, rest)
+	if !ok {
+		return nil, false
+	}
+	target, err := url.ParseRequestURI(d.target)
+	if err != nil {
+		return nil, false
+	}
+	asked := r.Clone(r.Context())
+	asked.Method, asked.Host, asked.RequestURI, asked.URL = d.method, d.host, d.target, target
+	asked.TLS = nil // was the gateway's connection
+	for _, name := range append(g.private, "Connection") {
+		asked.Header.Del(name)
+	}
+	return asked, true
+}
+
+// refuse sends the problem in headers alone.
+func (g *gateway) refuse(w http.ResponseWriter, p *problem, realm string) {
+	h := w.Header()
+	h.Set(HeaderProblem, p.code)
+	h.Set("Cache-Control", "no-store")
+	if p.challenge {
+		h["Www-Authenticate"] = challenges(realm)
+	}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
+	}
+	status := p.status
+	if g.only401And403 && status != http.StatusUnauthorized && status < http.StatusInternalServerError {
+		status = http.StatusForbidden
+	}
+	w.WriteHeader(status)
+}
