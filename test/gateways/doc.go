@@ -1,0 +1,3 @@
+// Package gateways tests the configurations in docs/guides/gateways.md with real
+// gateways. Those that are not installed are skipped, by name.
+package gateways
