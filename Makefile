@@ -39,6 +39,14 @@ test: need-go ## Run all tests, against a real control plane; ARGS='-run TestX .
 lint: need-go ## Check the code with golangci-lint (its first use builds it)
 	$(lint) run
 
+.PHONY: lint-api
+lint-api: need-go ## Check the kinds with kube-api-linter (its first use builds it)
+	go tool -modfile=hack/tools/kube-api-linter/go.mod golangci-lint-kube-api-linter run --config hack/tools/kube-api-linter/golangci.yml ./api/...
+
+.PHONY: vulncheck
+vulncheck: need-go ## Check for known vulnerabilities; needs the network (https://vuln.go.dev)
+	go tool -modfile=hack/tools/govulncheck/go.mod govulncheck ./...
+
 .PHONY: fuzz
 fuzz: need-go ## Run every fuzz target for FUZZTIME (10s unless set)
 	@bash hack/fuzz.sh
