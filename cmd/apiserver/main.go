@@ -14,12 +14,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	_ "golang.org/x/crypto/x509roots/fallback" // backends may be https, and the image has no CA certificates; those of the system come first
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/basedomain"
+	"github.com/latchkey-dev/latchkey/internal/buildinfo"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/logging"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
@@ -90,6 +92,7 @@ func parse(args []string) (*options, error) {
 	// controller-runtime puts --kubeconfig there.
 	flags := flag.CommandLine
 	flags.Init("apiserver", flag.ContinueOnError)
+	buildinfo.AddFlag(flags)
 	o.logs.AddFlags(flags)
 	flags.StringVar(&o.server.BaseDomain, "base-domain", "", "the domain whose subdomains are the tenants, such as example.com (required)")
 	flags.StringVar(&o.server.TokenPrefix, "token-prefix", v1alpha1.DefaultTokenPrefix, "what tokens begin with; the manager needs the same")

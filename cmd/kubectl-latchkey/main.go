@@ -11,11 +11,9 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubeconfigs may sign in by OIDC
 
+	"github.com/latchkey-dev/latchkey/internal/buildinfo"
 	"github.com/latchkey-dev/latchkey/internal/cli"
 )
-
-// version is set by the build, with -ldflags "-X main.version=…".
-var version = "development"
 
 func main() {
 	os.Exit(run())
@@ -28,7 +26,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	if err := cli.NewCommand(streams, version).ExecuteContext(ctx); err != nil {
+	if err := cli.NewCommand(streams, buildinfo.Version()).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers"
 	"github.com/latchkey-dev/latchkey/internal/basedomain"
+	"github.com/latchkey-dev/latchkey/internal/buildinfo"
 	"github.com/latchkey-dev/latchkey/internal/logging"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -67,6 +68,7 @@ func parse(args []string) (controllers.Options, *logging.Options, error) {
 	// controller-runtime puts --kubeconfig there.
 	flags := flag.CommandLine
 	flags.Init("manager", flag.ContinueOnError)
+	buildinfo.AddFlag(flags)
 	logs.AddFlags(flags)
 	flags.StringVar(&o.Tenant.BaseDomain, "base-domain", "", "the domain whose subdomains are the tenants, such as example.com (required)")
 	flags.StringVar(&o.Tenant.PublicScheme, "public-scheme", "https", "https or http: what clients use, as people are told")

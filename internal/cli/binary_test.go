@@ -20,7 +20,7 @@ import (
 // plugin is the built plugin: some promises are the process's.
 var plugin = sync.OnceValues(func() (string, error) {
 	file := filepath.Join(env.Dir, "plugin", "kubectl-latchkey")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version=v9.9.9", "-o", file, "./cmd/kubectl-latchkey")
+	build := exec.Command("go", "build", "-ldflags", "-X github.com/latchkey-dev/latchkey/internal/buildinfo.version=v9.9.9", "-o", file, "./cmd/kubectl-latchkey")
 	build.Dir = controlplane.Root()
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
