@@ -8,8 +8,13 @@
 RUN_DIR ?= .run
 export RUN_DIR
 
+# What images and a release are of, and where the images are published.
+VERSION ?= $(shell git describe --tags --always --dirty)
+IMG ?= ghcr.io/latchkey-dev
+
 tool := go tool -modfile=hack/tools/go.mod
 lint := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
+release := go run -C hack/release .
 
 ##@ Try it
 
@@ -38,6 +43,7 @@ test: need-go ## Run all tests, against a real control plane; ARGS='-run TestX .
 .PHONY: lint
 lint: need-go ## Check the code with golangci-lint (its first use builds it)
 	$(lint) run
+	cd hack/release && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run
 
 .PHONY: lint-api
 lint-api: need-go ## Check the kinds with kube-api-linter (its first use builds it)
@@ -67,6 +73,25 @@ manifests: need-go ## Generate CRDs from api/
 .PHONY: verify
 verify: need-go ## Check that generated files, formatting and go.mod files are up to date
 	@bash hack/verify.sh
+
+##@ Release
+
+.PHONY: images
+images: need-go ## Make the images in dist/images, with SBOMs; IMG=registry/path PUSH=1 publishes them, BASE= is what they stand on
+	$(release) images -root=../.. -out=../../dist -version='$(VERSION)' -repository='$(IMG)' -base='$(BASE)' $(if $(LOADABLE),-loadable='$(LOADABLE)') $(if $(filter 1,$(PUSH)),-push)
+
+.PHONY: release
+release: need-go ## Make everything that VERSION=v0.1.0 publishes in dist/, with checksums
+	rm -rf dist
+	@$(MAKE) --no-print-directory images LOADABLE=linux/amd64
+	$(release) plugin -root=../.. -out=../../dist -version='$(VERSION)'
+	@$(MAKE) --no-print-directory dist-manifests
+	$(release) checksums -root=../.. -out=../../dist -version='$(VERSION)'
+
+.PHONY: dist-manifests
+dist-manifests: need-go
+	mkdir -p dist
+	$(tool) kustomize build config/default | sed 's#image: latchkey-\([a-z]*\):dev#image: $(IMG)/latchkey-\1:$(VERSION)#' >dist/install.yaml
 
 .PHONY: clean
 clean: ## Remove what was built here and what make run left, but for the cached control plane
