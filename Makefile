@@ -14,7 +14,6 @@ IMG ?= ghcr.io/latchkey-dev
 
 tool := go tool -modfile=hack/tools/go.mod
 lint := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
-release := go run -C hack/release .
 
 ##@ Try it
 
@@ -77,16 +76,20 @@ verify: need-go ## Check that generated files, formatting and go.mod files are u
 ##@ Release
 
 .PHONY: images
-images: need-go ## Make the images in dist/images, with SBOMs; IMG=registry/path PUSH=1 publishes them, BASE= is what they stand on
-	$(release) images -root=../.. -out=../../dist -version='$(VERSION)' -repository='$(IMG)' -base='$(BASE)' $(if $(LOADABLE),-loadable='$(LOADABLE)') $(if $(filter 1,$(PUSH)),-push)
+images: bin/release ## Make the images in dist/images, with SBOMs; IMG=registry/path PUSH=1 publishes, BASE= is what they stand on
+	bin/release images -version='$(VERSION)' -repository='$(IMG)' -base='$(BASE)' $(if $(LOADABLE),-loadable='$(LOADABLE)') $(if $(filter 1,$(PUSH)),-push)
 
 .PHONY: release
-release: need-go ## Make everything that VERSION=v0.1.0 publishes in dist/, with checksums
+release: bin/release ## Make all that VERSION=v0.1.0 publishes in dist/, with checksums; IMG, PUSH and BASE as above
 	rm -rf dist
-	@$(MAKE) --no-print-directory images LOADABLE=linux/amd64
-	$(release) plugin -root=../.. -out=../../dist -version='$(VERSION)'
+	bin/release plugin -version='$(VERSION)'
 	@$(MAKE) --no-print-directory dist-manifests
-	$(release) checksums -root=../.. -out=../../dist -version='$(VERSION)'
+	@$(MAKE) --no-print-directory images LOADABLE=linux/amd64
+	bin/release checksums -version='$(VERSION)'
+
+.PHONY: bin/release
+bin/release: need-go
+	@go build -C hack/release -buildvcs=false -o ../../bin/release .
 
 .PHONY: dist-manifests
 dist-manifests: need-go

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 )
 
@@ -49,16 +50,24 @@ func sumFile(path string) (string, error) {
 }
 
 // makeChecksums writes what `sha256sum --check` reads, of every file in the folder.
+// It names them without their folders, as they are on the release's page.
 func makeChecksums(_ context.Context, o *options, _ *source) error {
 	files, err := listFiles(o.out)
 	if err != nil {
 		return err
 	}
 	var lines bytes.Buffer
+	seen := map[string]string{}
 	for _, file := range files {
-		if file.name != checksums {
-			fmt.Fprintf(&lines, "%s  %s\n", file.sum, file.name)
+		if file.name == checksums {
+			continue
 		}
+		name := path.Base(file.name)
+		if seen[name] != "" {
+			return fmt.Errorf("%s and %s would be the same file on the release's page", seen[name], file.name)
+		}
+		seen[name] = file.name
+		fmt.Fprintf(&lines, "%s  %s\n", file.sum, name)
 	}
 	return writeFile(filepath.Join(o.out, checksums), func(w io.Writer) error {
 		_, err := w.Write(lines.Bytes())

@@ -427,8 +427,12 @@ func TestChecksums(t *testing.T) {
 		sum := sha256.Sum256([]byte(content))
 		return hex.EncodeToString(sum[:])
 	}
-	if want := sum("a") + "  images/a.tar\n" + sum("b") + "  install.yaml\n"; string(got) != want {
+	if want := sum("a") + "  a.tar\n" + sum("b") + "  install.yaml\n"; string(got) != want {
 		t.Errorf("checksums.txt is\n%swant\n%s", got, want)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "a.tar"), []byte("c"), 0o644))
+	if err := run(t.Context(), []string{"checksums", "-root=" + filepath.Join("..", ".."), "-out=" + dir}); err == nil {
+		t.Error("two files of one name were taken")
 	}
 }
 
