@@ -72,20 +72,17 @@ func writeZip(w io.Writer, modified time.Time, entries []entry) error {
 // tarFolder writes the files below dir, sorted, as if nobody had ever touched them.
 func tarFolder(w io.Writer, dir string) error {
 	var entries []entry
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
+	files := os.DirFS(dir)
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
 			return err
 		}
 		if d.IsDir() {
-			entries = append(entries, entry{name: filepath.ToSlash(name) + "/", mode: 0o755})
+			entries = append(entries, entry{name: name + "/", mode: 0o755})
 			return nil
 		}
-		content, err := os.ReadFile(path)
-		entries = append(entries, entry{filepath.ToSlash(name), 0o644, content})
+		content, err := fs.ReadFile(files, name)
+		entries = append(entries, entry{name, 0o644, content})
 		return err
 	})
 	if err != nil {
@@ -100,7 +97,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if err := write(&content); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
 	if err := os.WriteFile(path, content.Bytes(), 0o644); err != nil {

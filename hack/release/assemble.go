@@ -78,7 +78,6 @@ func configure(image v1.Image, p *program, created v1.Time, labels map[string]st
 	file = file.DeepCopy()
 	file.OS, file.Architecture = p.platform.os, p.platform.arch
 	file.Created = created
-	file.Author, file.Container, file.DockerVersion = "", "", "" // of the base
 	file.Config.User = user
 	file.Config.Entrypoint, file.Config.Cmd = []string{"/" + p.name}, nil
 	file.Config.WorkingDir = "/"
