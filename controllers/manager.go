@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,14 @@ import (
 
 // LeaseName is the name of the Lease by which managers elect a leader.
 const LeaseName = "latchkey-manager"
+
+// Leader election: a manager that was killed is replaced after the lease's duration
+// and at most a retry, 18 seconds; one that ends in order gives the lease up at once.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+)
 
 // workers is how many ApiTokens are reconciled at a time. Each waits for two
 // writes; a kube-apiserver takes about a thousand a second.
@@ -72,6 +81,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 		LeaderElectionID:              LeaseName,
 		LeaderElectionNamespace:       o.Tenant.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(retryPeriod),
 		Controller:                    config.Controller{SkipNameValidation: &o.SkipNameValidation},
 	})
 	if err != nil {
@@ -98,6 +110,10 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Recorder: mgr.GetEventRecorder("latchkey-tenant-controller"), Clock: o.Clock, Config: o.Tenant,
 	}
 	if err := tenants.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	wildcard := &tenant.WildcardReconciler{Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Config: o.Tenant}
+	if err := wildcard.SetupWithManager(mgr); err != nil {
 		return err
 	}
 	tokens := &apitoken.Reconciler{

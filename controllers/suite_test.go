@@ -56,7 +56,7 @@ func startManager(t *testing.T, mutate ...func(*controllers.Options)) (stop func
 			SystemNamespace: v1alpha1.SystemNamespace,
 			ReservedNames:   []string{"www"},
 			TokenPrefix:     v1alpha1.DefaultTokenPrefix,
-			Ingress:         tenant.IngressConfig{Class: "nginx", TLSSecret: "wildcard", Service: "latchkey-apiserver", Port: 80},
+			Ingress:         tenant.IngressConfig{Class: "nginx", TLSSecret: "wildcard", Service: "latchkey-apiserver", PortalService: "latchkey-portal", Port: 80},
 		},
 		RecordsNamespace: v1alpha1.RecordsNamespace,
 		MetricsAddress:   "0", HealthAddress: "0",

@@ -56,18 +56,10 @@ func TestTenantIsProvisioned(t *testing.T) {
 	if err := get(t, ingress); err != nil {
 		t.Fatal(err)
 	}
-	prefix := networkingv1.PathTypePrefix
 	wantSpec := networkingv1.IngressSpec{
 		IngressClassName: new("nginx"),
 		TLS:              []networkingv1.IngressTLS{{Hosts: []string{owner.Status.Host}, SecretName: "wildcard"}},
-		Rules: []networkingv1.IngressRule{{
-			Host: owner.Status.Host,
-			IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{{
-				Path: "/v2/api", PathType: &prefix,
-				Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
-					Name: "latchkey-apiserver", Port: networkingv1.ServiceBackendPort{Number: 80}}},
-			}}}},
-		}},
+		Rules:            []networkingv1.IngressRule{ingressRule(owner.Status.Host, "/v2/api")},
 	}
 	if diff := cmp.Diff(wantSpec, ingress.Spec); diff != "" {
 		t.Errorf("ingress:\n%s", diff)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers"
+	"github.com/latchkey-dev/latchkey/controllers/tenant"
 	"github.com/latchkey-dev/latchkey/internal/basedomain"
 	"github.com/latchkey-dev/latchkey/internal/buildinfo"
 	"github.com/latchkey-dev/latchkey/internal/logging"
@@ -62,7 +64,7 @@ func run(ctx context.Context, args []string) error {
 
 func parse(args []string) (controllers.Options, *logging.Options, error) {
 	var o controllers.Options
-	var reserved string
+	var reserved, routing string
 	var port uint
 	logs := &logging.Options{}
 	// controller-runtime puts --kubeconfig there.
@@ -77,17 +79,20 @@ func parse(args []string) (controllers.Options, *logging.Options, error) {
 	flags.StringVar(&o.RecordsNamespace, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records, and of nothing else")
 	flags.StringVar(&reserved, "reserved-names", reservedNames, "comma-separated subdomains that no new Tenant gets")
 	flags.StringVar(&o.Tenant.TokenPrefix, "token-prefix", v1alpha1.DefaultTokenPrefix, "what new tokens begin with; the API server needs the same")
+	flags.StringVar(&routing, "routing", string(tenant.RoutingIngress), "what brings tenants' requests: ingress, an Ingress for each Tenant; wildcard-ingress, one for all; none, if somebody else routes")
 	flags.StringVar(&o.Tenant.Ingress.Class, "ingress-class", "", "the class of the tenants' Ingresses (default: the cluster's)")
 	flags.StringVar(&o.Tenant.Ingress.TLSSecret, "ingress-tls-secret", "", "a TLS Secret in the system namespace for every tenant's host, such as a wildcard certificate")
-	flags.StringVar(&o.Tenant.Ingress.ClusterIssuer, "ingress-cluster-issuer", "", "a cert-manager ClusterIssuer that makes a certificate per tenant")
-	flags.StringVar(&o.Tenant.Ingress.Service, "ingress-service", "latchkey-apiserver", "the API server's Service in the system namespace")
-	flags.UintVar(&port, "ingress-service-port", 80, "the port of that Service")
+	flags.StringVar(&o.Tenant.Ingress.ClusterIssuer, "ingress-cluster-issuer", "", "a cert-manager ClusterIssuer that makes a certificate per Ingress")
+	flags.StringVar(&o.Tenant.Ingress.Service, "ingress-service", "latchkey-apiserver", "the Service of the API server's surface api, in the system namespace")
+	flags.StringVar(&o.Tenant.Ingress.PortalService, "ingress-portal-service", "latchkey-portal", "the Service of the API server's surface portal, in the system namespace; may be the same")
+	flags.UintVar(&port, "ingress-service-port", 80, "the port of these Services")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "work only while being the leader; needed with more than one replica")
 	flags.StringVar(&o.MetricsAddress, "metrics-listen", ":8080", "where Prometheus metrics are served; 0 for nowhere")
 	flags.StringVar(&o.HealthAddress, "health-listen", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
 	if err := flags.Parse(args); err != nil {
 		return o, nil, err
 	}
+	o.Tenant.Ingress.Routing = tenant.Routing(routing)
 	o.Tenant.Ingress.Port = int32(port & 0xffff)
 	for name := range strings.SplitSeq(reserved, ",") {
 		o.Tenant.ReservedNames = append(o.Tenant.ReservedNames, strings.TrimSpace(name))
@@ -109,6 +114,8 @@ func validate(o controllers.Options, port uint, rest []string) error {
 		return fmt.Errorf("--public-port=%d: must be from 1 to 65535, or 0 for the scheme's own", o.Tenant.PublicPort)
 	case o.Tenant.Ingress.TLSSecret != "" && o.Tenant.Ingress.ClusterIssuer != "":
 		return errors.New("set --ingress-tls-secret or --ingress-cluster-issuer, not both")
+	case !slices.Contains([]tenant.Routing{tenant.RoutingIngress, tenant.RoutingWildcardIngress, tenant.RoutingNone}, o.Tenant.Ingress.Routing):
+		return fmt.Errorf("--routing=%s: must be ingress, wildcard-ingress or none", o.Tenant.Ingress.Routing)
 	case port == 0 || port > 65535:
 		return fmt.Errorf("--ingress-service-port=%d: must be from 1 to 65535", port)
 	}

@@ -1,7 +1,8 @@
 // Package tenant reconciles Tenants into what a customer gets: a namespace
 // (namespace.go), RoleBindings for its members (members.go), and an Ingress for
-// its host (ingress.go). All are owned by the Tenant, so that Kubernetes' garbage
-// collector removes them with it and no finalizer is needed.
+// its host (ingress.go) unless one Ingress serves all (wildcard.go). All are owned
+// by the Tenant, so that Kubernetes' garbage collector removes them with it and no
+// finalizer is needed.
 package tenant
 
 import (
@@ -137,8 +138,9 @@ func (r *Reconciler) provision(ctx context.Context, s *scope) error {
 		r.findPublicApi,
 		r.reconcileNamespace,
 		r.reconcileMembers,
+		r.removeIngress,
 		r.requirePublicApi,
-		r.reconcileIngress,
+		r.reconcileRouting,
 	} {
 		if err := phase(ctx, s); err != nil {
 			return err
