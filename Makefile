@@ -8,7 +8,8 @@
 RUN_DIR ?= .run
 export RUN_DIR
 
-# What images and a release are of, and where the images are published.
+# The release that is made, and where its images are: $(IMG)/latchkey-manager and
+# $(IMG)/latchkey-apiserver.
 VERSION ?= $(shell git describe --tags --always --dirty)
 IMG ?= ghcr.io/latchkey-dev
 
@@ -21,7 +22,7 @@ lint := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
 help: ## Show this help
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: need-go ## Run everything on this machine: control plane, Latchkey, example backend, two tenants
@@ -92,9 +93,14 @@ bin/release: need-go
 	@go build -C hack/release -buildvcs=false -o ../../bin/release .
 
 .PHONY: dist-manifests
-dist-manifests: need-go
-	mkdir -p dist
-	$(tool) kustomize build config/default | sed 's#image: latchkey-\([a-z]*\):dev#image: $(IMG)/latchkey-\1:$(VERSION)#' >dist/install.yaml
+dist-manifests: need-go ## Write dist/install.yaml and the Helm chart for VERSION, with images at IMG
+	@VERSION='$(VERSION)' IMG='$(IMG)' bash hack/dist-manifests.sh
+
+.PHONY: score
+score: need-go ## Check with kube-score what would be installed
+	@bash hack/score.sh
+
+##@ Clean up
 
 .PHONY: clean
 clean: ## Remove what was built here and what make run left, but for the cached control plane
