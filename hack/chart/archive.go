@@ -7,23 +7,18 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
 
 // handWritten reads the chart's files by their names in it.
 func handWritten(dir string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+	files, chart := map[string][]byte{}, os.DirFS(dir)
+	err := fs.WalkDir(chart, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		relative, err := filepath.Rel(dir, name)
-		if err != nil {
-			return err
-		}
-		files[filepath.ToSlash(relative)], err = os.ReadFile(name)
+		files[name], err = fs.ReadFile(chart, name)
 		return err
 	})
 	return files, err
