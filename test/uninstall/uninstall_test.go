@@ -76,6 +76,16 @@ func (c *cluster) sh(t *testing.T, script string) {
 	}
 }
 
+// distribute makes what a release has, as version 0.1.0.
+func (c *cluster) distribute(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "hack/dist-manifests.sh")
+	cmd.Dir, cmd.Env = controlplane.Root(), append(os.Environ(), "DIST="+filepath.Join(c.dir, "dist"), "VERSION=v0.1.0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // guide returns the commands below a heading of the guide, a block each.
 func guide(t *testing.T, heading string) []string {
 	t.Helper()
@@ -172,14 +182,7 @@ func theirs(namespace string) *corev1.ConfigMap {
 
 func TestUninstall(t *testing.T) {
 	c := start(t)
-	if err := os.Mkdir(filepath.Join(c.dir, "dist"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	distribute := exec.CommandContext(t.Context(), "bash", "hack/dist-manifests.sh")
-	distribute.Dir, distribute.Env = controlplane.Root(), append(os.Environ(), "DIST="+filepath.Join(c.dir, "dist"))
-	if out, err := distribute.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	c.distribute(t)
 	// What was there before: a namespace that a tenant may use, and one that is
 	// nobody's business.
 	c.create(t,
@@ -239,4 +242,47 @@ func TestUninstall(t *testing.T) {
 
 func without(all, those []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(those, s) })
+}
+
+// Helm installs, upgrades and removes; the CRDs stay until they are deleted too.
+func TestHelm(t *testing.T) {
+	c := start(t)
+	c.distribute(t)
+	before := c.snapshot(t)
+	tool := filepath.Join(controlplane.Root(), "hack", "tools", "helm", "go.mod")
+	helm := filepath.Join(c.dir, "helm")
+	script := fmt.Sprintf("#!/bin/sh\ncd '%s/dist'\nexec $(cd '%s' && go tool -modfile='%s' -n helm) \"$@\"\n", c.dir, controlplane.Root(), tool)
+	if err := os.WriteFile(helm, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.path = c.dir + ":" + c.path
+	for _, variable := range []string{"HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"} {
+		t.Setenv(variable, filepath.Join(c.dir, "helm-home"))
+	}
+
+	for _, block := range guide(t, "With Helm") {
+		c.sh(t, strings.ReplaceAll(block, "dist/", ""))
+	}
+	config := &corev1.ConfigMap{}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "latchkey-settings"}, config); err != nil || config.Data["BASE_DOMAIN"] != "example.com" {
+		t.Fatalf("the settings are %v: %v", config.Data, err)
+	}
+	c.sh(t, "kubectl wait --for=condition=Established crd --all --timeout=1m")
+	c.create(t, &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}})
+	c.sh(t, "helm upgrade latchkey latchkey-0.1.0.tgz --reuse-values --set routing=none")
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(config), config); err != nil || config.Data["ROUTING"] != "none" || config.Data["BASE_DOMAIN"] != "example.com" {
+		t.Fatalf("after the upgrade the settings are %v: %v", config.Data, err)
+	}
+
+	c.sh(t, "helm uninstall latchkey")
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "acme"}, &v1alpha1.Tenant{}); err != nil {
+		t.Errorf("the Tenant went with the release: %v", err)
+	}
+	c.sh(t, "kubectl delete crd -l app.kubernetes.io/part-of=latchkey")
+	testenv.Eventually(t, func() error {
+		if after := c.snapshot(t); !slices.Equal(before, after) {
+			return fmt.Errorf("left over: %v; lost: %v", without(after, before), without(before, after))
+		}
+		return nil
+	})
 }
