@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-: "${IMG:=ghcr.io/latchkey-dev/latchkey}" "${VERSION:=dev}" "${DIST:=dist}"
+: "${IMG:=ghcr.io/latchkey-dev}" "${VERSION:=dev}" "${DIST:=dist}"
 mkdir -p "$DIST"
 
 copy=$(mktemp -d)
@@ -18,11 +18,11 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [config/$1]
 images:
-- name: ghcr.io/latchkey-dev/latchkey/manager
-  newName: $IMG/manager
+- name: ghcr.io/latchkey-dev/latchkey-manager
+  newName: $IMG/latchkey-manager
   newTag: "$VERSION"
-- name: ghcr.io/latchkey-dev/latchkey/apiserver
-  newName: $IMG/apiserver
+- name: ghcr.io/latchkey-dev/latchkey-apiserver
+  newName: $IMG/latchkey-apiserver
   newTag: "$VERSION"
 END
   go tool -modfile=hack/tools/go.mod kustomize build "$copy"
