@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync/atomic"
 )
 
 // Why a request was not answered by its backend.
@@ -20,37 +19,20 @@ var (
 	ErrRequestBody = errors.New("the request's body is malformed")
 )
 
-// rememberError keeps the error for Serve to return; nothing is sent here.
-func rememberError(_ http.ResponseWriter, r *http.Request, err error) {
-	x := exchangeOf(r)
-	cause := context.Cause(r.Context())
+// cause is why a request failed, in words that are safe to log: who ended it, or
+// whose fault it was. body is nil where the request has none.
+func cause(ctx context.Context, body *upload, err error) error {
+	ended := context.Cause(ctx)
 	switch {
-	case errors.Is(cause, context.Canceled):
-		x.err = ErrClientGone
-	case cause != nil:
-		x.err = cause
-	case x.upload != nil && x.upload.failure.Load() != nil:
-		x.err = uploadError(*x.upload.failure.Load())
+	case errors.Is(ended, context.Canceled):
+		return ErrClientGone
+	case ended != nil:
+		return ended
+	case body != nil && body.failure.Load() != nil:
+		return uploadError(*body.failure.Load())
 	default:
-		x.err = backendError(err)
+		return backendError(err)
 	}
-}
-
-// upload is a request's body. It remembers what went wrong with it, which is not
-// the backend's fault.
-type upload struct {
-	io.ReadCloser
-	header  *headerTimer
-	failure atomic.Pointer[error]
-}
-
-func (u *upload) Read(b []byte) (int, error) {
-	n, err := u.ReadCloser.Read(b)
-	u.header.restart()
-	if err != nil && !errors.Is(err, io.EOF) {
-		u.failure.Store(&err)
-	}
-	return n, err
 }
 
 func uploadError(err error) error {
@@ -85,4 +67,4 @@ func backendError(err error) error {
 	}
 }
 
-var errSwitched = errors.New("the backend switched protocols, which it was not asked to")
+var errBackendURL = errors.New("the backend's URL can't be parsed")

@@ -12,14 +12,12 @@ import (
 // requests can't answer one tenant with another's data.
 type pools struct{ byTenant sync.Map }
 
-// RoundTrip implements http.RoundTripper.
-func (p *pools) RoundTrip(r *http.Request) (*http.Response, error) {
-	tenant := exchangeOf(r).Identity.Tenant
+func (p *pools) transport(tenant string) *http.Transport {
 	transport, ok := p.byTenant.Load(tenant)
 	if !ok {
 		transport, _ = p.byTenant.LoadOrStore(tenant, newTransport())
 	}
-	return transport.(*http.Transport).RoundTrip(r)
+	return transport.(*http.Transport)
 }
 
 func (p *pools) retain(keep func(tenant string) bool) {

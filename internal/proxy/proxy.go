@@ -4,30 +4,18 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
-	"net/http/httputil"
+	"net/http/httptrace"
 	"net/netip"
+	"net/textproto"
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
-)
-
-// The headers that tell the backend who calls.
-const (
-	headerPrefix = "Latchkey-"
-
-	HeaderTenant      = headerPrefix + "Tenant"
-	HeaderTokenID     = headerPrefix + "Token-Id"
-	HeaderTokenName   = headerPrefix + "Token-Name"
-	HeaderTokenOwner  = headerPrefix + "Token-Owner"
-	HeaderTokenScopes = headerPrefix + "Token-Scopes"
 )
 
 // Identity is who calls.
@@ -62,24 +50,13 @@ type Request struct {
 
 // Proxy reaches backends. It keeps connections to them, each tenant's apart.
 type Proxy struct {
-	reverse *httputil.ReverseProxy
-	pools   pools
+	logger *slog.Logger
+	pools  pools
 }
 
-// New makes a proxy. Faults of backends are logged at level debug: the access log
-// has them too.
-func New(logger *slog.Logger) *Proxy {
-	p := &Proxy{}
-	p.reverse = &httputil.ReverseProxy{
-		Transport:      &p.pools,
-		Rewrite:        rewrite,
-		ModifyResponse: modifyResponse,
-		ErrorHandler:   rememberError,
-		BufferPool:     &bufferPool{},
-		ErrorLog:       log.New(debugWriter{logger}, "", 0),
-	}
-	return p
-}
+// New makes a proxy. Answers of backends that break off are logged at level debug:
+// the access log has them too.
+func New(logger *slog.Logger) *Proxy { return &Proxy{logger: logger} }
 
 // Close closes idle connections to backends.
 func (p *Proxy) Close() { p.Retain(func(string) bool { return false }) }
@@ -87,184 +64,128 @@ func (p *Proxy) Close() { p.Retain(func(string) bool { return false }) }
 // Retain closes the idle connections of the tenants that are not kept.
 func (p *Proxy) Retain(keep func(tenant string) bool) { p.pools.retain(keep) }
 
-// exchange is what the hooks of one request share.
-type exchange struct {
-	*Request
-	target *url.URL
-	header *headerTimer
-	upload *upload
-	err    error
-}
-
-// headerTimer ends a request whose backend is silent. While the client uploads it
-// starts anew with each piece: the time is the backend's, not the client's.
-type headerTimer struct {
-	timer    *time.Timer
-	timeout  time.Duration
-	answered atomic.Bool
-}
-
-func newHeaderTimer(timeout time.Duration, expire func()) *headerTimer {
-	h := &headerTimer{timeout: timeout}
-	h.timer = time.AfterFunc(timeout, func() {
-		if !h.answered.Load() {
-			expire()
-		}
-	})
-	return h
-}
-
-func (h *headerTimer) restart() {
-	if !h.answered.Load() {
-		h.timer.Reset(h.timeout)
-	}
-}
-
-func (h *headerTimer) stop() {
-	h.answered.Store(true)
-	h.timer.Stop()
-}
-
-type exchangeKey struct{}
-
 // Serve passes a request on. An error means that nothing was sent to the client
 // yet. Where the answer breaks off later, it panics with http.ErrAbortHandler, so
 // that the client sees that it was cut.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) error {
 	target, err := url.Parse(request.Backend)
 	if err != nil {
-		return errors.New("the backend's URL can't be parsed")
+		return errBackendURL
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	x := &exchange{Request: request, target: target}
-	x.header = newHeaderTimer(request.ResponseHeaderTimeout, func() { cancel(ErrTimeout) })
-	defer x.header.stop()
-	r = r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+	timer := newHeaderTimer(request.ResponseHeaderTimeout, func() { cancel(ErrTimeout) })
+	defer timer.stop()
+	var body *upload
 	if r.ContentLength != 0 {
-		x.upload = &upload{ReadCloser: r.Body, header: x.header}
-		r.Body = x.upload
+		body = &upload{ReadCloser: r.Body, progress: timer.restart}
+		defer body.end()
 	}
-	p.reverse.ServeHTTP(newInterim(w), r)
-	return x.err
+	interim := &interims{w: w, ownsCORS: request.OwnsCORS}
+	out := outbound(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: interim.pass}), r, target, body, request)
+	response, err := p.pools.transport(request.Identity.Tenant).RoundTrip(out)
+	interim.end()
+	timer.stop()
+	if err == nil && ctx.Err() != nil {
+		_ = response.Body.Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		return cause(ctx, body, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return p.upgrade(ctx, w, response, request)
+	}
+	p.pass(ctx, w, response, nil, request)
+	return nil
 }
 
-func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
-
-// rewrite makes the outbound request. Path and query stay as they came, byte for
-// byte. Identity is set last, after every inbound header of that name is gone
-// (Traefik CVE-2026-41181).
-func rewrite(pr *httputil.ProxyRequest) {
-	x := exchangeOf(pr.In)
-	out := pr.Out
-	out.URL.Scheme, out.URL.Host = x.target.Scheme, x.target.Host
-	out.Host = pr.In.Host
-	out.Trailer = nil
-	dropInbound(out.Header)
-	if x.ClientAddress.IsValid() {
-		out.Header.Set("X-Forwarded-For", x.ClientAddress.String())
+// pass passes on an answer.
+func (p *Proxy) pass(ctx context.Context, w http.ResponseWriter, response *http.Response, buffered *bufio.Reader, request *Request) {
+	h := w.Header()
+	passHeaders(h, response.Header, request.OwnsCORS)
+	if request.BeforeResponse != nil {
+		request.BeforeResponse(h)
 	}
-	out.Header.Set("X-Forwarded-Host", pr.In.Host)
-	out.Header.Set("X-Forwarded-Proto", x.Scheme)
-	if x.WebSocket {
-		out.Header.Set("Connection", "Upgrade")
-		out.Header.Set("Upgrade", "websocket")
-	}
-	setIdentity(out.Header, &x.Identity)
-}
-
-// dropInbound removes what a backend must not believe or see. Which headers those
-// are does not depend on the client: the Connection options that could drop more
-// were refused before.
-func dropInbound(h http.Header) {
-	for name := range h {
-		if reserved(name) || strings.HasPrefix(name, "X-Forwarded-") {
-			delete(h, name)
-		}
-	}
-	for _, name := range []string{
-		"Authorization", "Proxy-Authorization", "Forwarded", "X-Real-Ip", "X-Original-Url", "X-Original-Uri",
-		"X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
-		"Upgrade", "Connection", "Http2-Settings", "Te", "Trailer",
-	} {
-		delete(h, name)
+	w.WriteHeader(response.StatusCode)
+	if err := passBody(w, response.Body, streams(response), buffered); err != nil {
+		p.logger.LogAttrs(ctx, slog.LevelDebug, "an answer broke off", slog.String("cause", cause(ctx, nil, err).Error()))
+		panic(http.ErrAbortHandler)
 	}
 }
 
-func reserved(name string) bool {
-	return len(name) >= len(headerPrefix) && strings.EqualFold(name[:len(headerPrefix)], headerPrefix)
-}
-
-func setIdentity(h http.Header, i *Identity) {
-	h.Set(HeaderTenant, i.Tenant)
-	h.Set(HeaderTokenID, i.ID)
-	h.Set(HeaderTokenName, i.Name)
-	if i.Owner != "" {
-		h.Set(HeaderTokenOwner, i.Owner)
-	}
-	h.Set(HeaderTokenScopes, strings.Join(i.Scopes, " "))
-}
-
-// modifyResponse makes the answer's headers those that the client may see.
-func modifyResponse(response *http.Response) error {
-	x := exchangeOf(response.Request)
-	x.header.stop()
-	if response.Request.Context().Err() != nil {
-		return ErrTimeout // or whatever ended the request: rememberError finds the cause
-	}
-	switching := response.StatusCode == http.StatusSwitchingProtocols
-	if switching && !x.WebSocket {
+func (p *Proxy) upgrade(ctx context.Context, w http.ResponseWriter, response *http.Response, request *Request) error {
+	backend, ok := response.Body.(io.ReadWriteCloser)
+	if !ok {
 		return errSwitched
 	}
-	for name := range response.Header {
-		if reserved(name) || x.OwnsCORS && strings.HasPrefix(name, "Access-Control-") {
-			delete(response.Header, name)
-		}
-	}
-	if !switching { // then Body is the connection
-		response.Header.Del("Trailer")
-		response.Trailer = nil
-		response.Body = &trailerless{response.Body, response}
-	}
-	if x.BeforeResponse != nil {
-		x.BeforeResponse(response.Header)
+	defer context.AfterFunc(ctx, func() { _ = backend.Close() })()
+	return passUpgrade(w, response, backend, request)
+}
+
+// interims pass on 1xx answers until the answer is there.
+type interims struct {
+	w        http.ResponseWriter
+	ownsCORS bool
+
+	mu    sync.Mutex
+	ended bool
+}
+
+func (i *interims) pass(status int, header textproto.MIMEHeader) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.ended {
+		passInterim(i.w, status, http.Header(header), i.ownsCORS)
 	}
 	return nil
 }
 
-// trailerless forgets the trailers that reading a body to its end brings up
-// (Traefik CVE-2026-88004: what a proxy passes on after the body, nobody checks).
-type trailerless struct {
-	io.ReadCloser
-	response *http.Response
+func (i *interims) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended = true
 }
 
-func (t *trailerless) Close() error {
-	t.response.Trailer = nil
-	return t.ReadCloser.Close()
-}
-
-// bufferPool lends the buffers by which bodies are copied.
-type bufferPool struct{ pool sync.Pool }
-
-const bufferSize = 32 << 10
-
-func (b *bufferPool) Get() []byte {
-	if buffer, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return buffer[:]
+// outbound makes the outbound request. Path and query stay as they came, byte for
+// byte. Identity is set last, after every inbound header of that name is gone
+// (Traefik CVE-2026-41181).
+func outbound(ctx context.Context, r *http.Request, target *url.URL, body *upload, request *Request) *http.Request {
+	to := *r.URL
+	to.Scheme, to.Host = target.Scheme, target.Host
+	out := (&http.Request{
+		Method: r.Method, URL: &to, Host: r.Host, ContentLength: r.ContentLength,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, len(r.Header)+8),
+	}).WithContext(ctx)
+	if body != nil {
+		out.Body = body
 	}
-	return new([bufferSize]byte)[:]
-}
-
-func (b *bufferPool) Put(buffer []byte) {
-	if len(buffer) == bufferSize {
-		b.pool.Put((*[bufferSize]byte)(buffer))
+	options := connectionOptions(r.Header)
+	for name, values := range r.Header {
+		if forwarded(name) && !names(options, name) {
+			out.Header[name] = values
+		}
 	}
+	h := out.Header
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // else net/http would send its own
+	}
+	if request.ClientAddress.IsValid() {
+		h["X-Forwarded-For"] = []string{request.ClientAddress.String()}
+	}
+	h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = []string{r.Host}, []string{request.Scheme}
+	if request.WebSocket {
+		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
+	setIdentity(h, &request.Identity)
+	return out
 }
 
-type debugWriter struct{ logger *slog.Logger }
-
-func (w debugWriter) Write(b []byte) (int, error) {
-	w.logger.Debug("proxy", "message", strings.TrimSpace(string(b)))
-	return len(b), nil
+func setIdentity(h http.Header, i *Identity) {
+	h[HeaderTenant], h[HeaderTokenID], h[HeaderTokenName] = []string{i.Tenant}, []string{i.ID}, []string{i.Name}
+	if i.Owner != "" {
+		h[HeaderTokenOwner] = []string{i.Owner}
+	}
+	h[HeaderTokenScopes] = []string{strings.Join(i.Scopes, " ")}
 }
