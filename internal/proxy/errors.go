@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 )
 
 // Why a request was not answered by its backend.
@@ -30,6 +31,8 @@ func cause(ctx context.Context, body *upload, err error) error {
 		return ended
 	case body != nil && body.failure.Load() != nil:
 		return uploadError(*body.failure.Load())
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ErrTimeout
 	default:
 		return backendError(err)
 	}
@@ -60,11 +63,15 @@ func backendError(err error) error {
 		return certificate
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the backend closed the connection before it answered")
-	case errors.Is(err, errSwitched):
-		return errSwitched
+	case errors.Is(err, errHeaderTooLarge) || errors.Is(err, errInterims):
+		return err
 	default:
 		return errors.New("the backend's answer, or its URL, is not as HTTP has it")
 	}
 }
 
-var errBackendURL = errors.New("the backend's URL can't be parsed")
+var (
+	errBackendURL     = errors.New("the backend's URL is not that of an HTTP origin")
+	errHeaderTooLarge = errors.New("the headers of the backend's answer are too large")
+	errInterims       = errors.New("the backend sends 1xx answers without end")
+)

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,16 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	remove, err := trust()
+	if err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		remove()
+		os.Exit(status)
+	}))
+}
 
 // marker is what must be in no log.
 const marker = "s3cr3t-marker"
@@ -31,6 +41,7 @@ const marker = "s3cr3t-marker"
 type fixture struct {
 	t       *testing.T
 	request proxy.Request
+	proxy   *proxy.Proxy
 	front   *httptest.Server
 	// header is what the proxy's caller has set for the answer before.
 	header http.Header
@@ -50,7 +61,7 @@ func newFixture(t *testing.T, backend http.HandlerFunc) *fixture {
 		ClientAddress:         netip.MustParseAddr("192.0.2.1"),
 		Scheme:                "https",
 	}}
-	p := proxy.New(slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	f.proxy = proxy.New(slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.record(r)
 		backend(w, r)
@@ -58,7 +69,7 @@ func newFixture(t *testing.T, backend http.HandlerFunc) *fixture {
 	f.request.Backend = behind.URL
 	f.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		maps.Copy(w.Header(), f.header)
-		if err := p.Serve(w, r, &f.request); err != nil {
+		if err := f.proxy.Serve(w, r, &f.request); err != nil {
 			f.mu.Lock()
 			f.errors = append(f.errors, err)
 			f.mu.Unlock()
@@ -68,7 +79,7 @@ func newFixture(t *testing.T, backend http.HandlerFunc) *fixture {
 	t.Cleanup(func() {
 		f.front.CloseClientConnections()
 		f.front.Close()
-		p.Close()
+		f.proxy.Close()
 		behind.CloseClientConnections()
 		behind.Close()
 		if strings.Contains(f.logs.String(), marker) {

@@ -4,17 +4,9 @@
 package proxy
 
 import (
-	"bufio"
-	"context"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptrace"
 	"net/netip"
-	"net/textproto"
-	"net/url"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -68,124 +60,29 @@ func (p *Proxy) Retain(keep func(tenant string) bool) { p.pools.retain(keep) }
 // yet. Where the answer breaks off later, it panics with http.ErrAbortHandler, so
 // that the client sees that it was cut.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) error {
-	target, err := url.Parse(request.Backend)
+	origin, err := p.pools.of(request.Identity.Tenant).origin(request.Backend)
 	if err != nil {
-		return errBackendURL
+		return err
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	timer := newHeaderTimer(request.ResponseHeaderTimeout, func() { cancel(ErrTimeout) })
-	defer timer.stop()
-	var body *upload
-	if r.ContentLength != 0 {
-		body = &upload{ReadCloser: r.Body, progress: timer.restart}
-		defer body.end()
-	}
-	interim := &interims{w: w, ownsCORS: request.OwnsCORS}
-	out := outbound(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: interim.pass}), r, target, body, request)
-	response, err := p.pools.transport(request.Identity.Tenant).RoundTrip(out)
-	interim.end()
-	timer.stop()
-	if err == nil && ctx.Err() != nil {
-		_ = response.Body.Close()
-		err = ctx.Err()
-	}
+	defer origin.users.Add(-1)
+	h, err := newHead(r, request)
 	if err != nil {
-		return cause(ctx, body, err)
+		return err
 	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode == http.StatusSwitchingProtocols {
-		return p.upgrade(ctx, w, response, request)
+	defer h.free()
+	x := &exchange{
+		logger: p.logger, w: w, r: r, request: request, origin: origin,
+		upload:   newUpload(r, request.ResponseHeaderTimeout),
+		deadline: time.Now().Add(request.ResponseHeaderTimeout),
 	}
-	p.pass(ctx, w, response, nil, request)
+	defer x.end()
+	response, err := x.roundTrip(h)
+	switch {
+	case err != nil:
+		return cause(r.Context(), x.upload, err)
+	case response.StatusCode == http.StatusSwitchingProtocols:
+		return passUpgrade(w, response, switched{x.connection}, request)
+	}
+	x.pass(response)
 	return nil
-}
-
-// pass passes on an answer.
-func (p *Proxy) pass(ctx context.Context, w http.ResponseWriter, response *http.Response, buffered *bufio.Reader, request *Request) {
-	h := w.Header()
-	passHeaders(h, response.Header, request.OwnsCORS)
-	if request.BeforeResponse != nil {
-		request.BeforeResponse(h)
-	}
-	w.WriteHeader(response.StatusCode)
-	if err := passBody(w, response.Body, streams(response), buffered); err != nil {
-		p.logger.LogAttrs(ctx, slog.LevelDebug, "an answer broke off", slog.String("cause", cause(ctx, nil, err).Error()))
-		panic(http.ErrAbortHandler)
-	}
-}
-
-func (p *Proxy) upgrade(ctx context.Context, w http.ResponseWriter, response *http.Response, request *Request) error {
-	backend, ok := response.Body.(io.ReadWriteCloser)
-	if !ok {
-		return errSwitched
-	}
-	defer context.AfterFunc(ctx, func() { _ = backend.Close() })()
-	return passUpgrade(w, response, backend, request)
-}
-
-// interims pass on 1xx answers until the answer is there.
-type interims struct {
-	w        http.ResponseWriter
-	ownsCORS bool
-
-	mu    sync.Mutex
-	ended bool
-}
-
-func (i *interims) pass(status int, header textproto.MIMEHeader) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !i.ended {
-		passInterim(i.w, status, http.Header(header), i.ownsCORS)
-	}
-	return nil
-}
-
-func (i *interims) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ended = true
-}
-
-// outbound makes the outbound request. Path and query stay as they came, byte for
-// byte. Identity is set last, after every inbound header of that name is gone
-// (Traefik CVE-2026-41181).
-func outbound(ctx context.Context, r *http.Request, target *url.URL, body *upload, request *Request) *http.Request {
-	to := *r.URL
-	to.Scheme, to.Host = target.Scheme, target.Host
-	out := (&http.Request{
-		Method: r.Method, URL: &to, Host: r.Host, ContentLength: r.ContentLength,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, len(r.Header)+8),
-	}).WithContext(ctx)
-	if body != nil {
-		out.Body = body
-	}
-	options := connectionOptions(r.Header)
-	for name, values := range r.Header {
-		if forwarded(name) && !names(options, name) {
-			out.Header[name] = values
-		}
-	}
-	h := out.Header
-	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = nil // else net/http would send its own
-	}
-	if request.ClientAddress.IsValid() {
-		h["X-Forwarded-For"] = []string{request.ClientAddress.String()}
-	}
-	h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = []string{r.Host}, []string{request.Scheme}
-	if request.WebSocket {
-		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-	}
-	setIdentity(h, &request.Identity)
-	return out
-}
-
-func setIdentity(h http.Header, i *Identity) {
-	h[HeaderTenant], h[HeaderTokenID], h[HeaderTokenName] = []string{i.Tenant}, []string{i.ID}, []string{i.Name}
-	if i.Owner != "" {
-		h[HeaderTokenOwner] = []string{i.Owner}
-	}
-	h[HeaderTokenScopes] = []string{strings.Join(i.Scopes, " ")}
 }

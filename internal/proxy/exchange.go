@@ -1,0 +1,190 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// exchange is one request's way to the backend and back.
+type exchange struct {
+	logger  *slog.Logger
+	w       http.ResponseWriter
+	r       *http.Request
+	request *Request
+	origin  *origin
+	// upload is nil where the request has no body.
+	upload *upload
+	// deadline is when the answer must have begun.
+	deadline time.Time
+
+	// connection is nil while there is none.
+	connection *connection
+	// unwatch stops closing the connection when the request ends.
+	unwatch func() bool
+}
+
+// roundTrip sends the request and reads the head of the answer.
+func (x *exchange) roundTrip(h *head) (*http.Response, error) {
+	if err := x.r.Context().Err(); err != nil {
+		return nil, err
+	}
+	if err := x.connect(); err != nil {
+		return nil, err
+	}
+	response, again, err := x.try(h)
+	if again && x.r.Context().Err() == nil {
+		x.end()
+		if err := x.dial(); err != nil {
+			return nil, err
+		}
+		response, _, err = x.try(h)
+	}
+	return response, err
+}
+
+// connect takes an idle connection, or makes one.
+func (x *exchange) connect() error {
+	for c := x.origin.pool.take(x.origin); c != nil; c = x.origin.pool.take(x.origin) {
+		c.limitHeader()
+		if c.wire.SetDeadline(x.deadline) == nil && c.quiet() {
+			x.use(c)
+			return nil
+		}
+		c.close()
+	}
+	return x.dial()
+}
+
+func (x *exchange) dial() error {
+	ctx, cancel := context.WithDeadline(x.r.Context(), x.deadline)
+	defer cancel()
+	c, err := x.origin.dial(ctx)
+	if err != nil {
+		var network net.Error
+		if errors.As(err, &network) && network.Timeout() && !time.Now().Before(x.deadline) {
+			return os.ErrDeadlineExceeded
+		}
+		return err
+	}
+	c.limitHeader()
+	_ = c.wire.SetDeadline(x.deadline)
+	x.use(c)
+	return nil
+}
+
+// use makes the connection end with the request's context.
+func (x *exchange) use(c *connection) {
+	x.connection, x.unwatch = c, context.AfterFunc(x.r.Context(), c.abort)
+}
+
+// try sends the request over the connection. again says that it failed in a way
+// which a connection that was closed while it was idle has, and that the request
+// may be sent once more.
+func (x *exchange) try(h *head) (response *http.Response, again bool, err error) {
+	c := x.connection
+	if n, err := c.stream.Write(h.bytes); err != nil {
+		return nil, c.reused && x.upload == nil && (n == 0 || x.replayable()), err
+	}
+	if x.upload != nil {
+		_ = c.wire.SetWriteDeadline(time.Time{})
+		go x.upload.send(c)
+	}
+	if _, err := c.r.Peek(1); err != nil {
+		return nil, c.reused && x.replayable() && !errors.Is(err, os.ErrDeadlineExceeded), err
+	}
+	response, err = x.readAnswer()
+	return response, false, err
+}
+
+// replayable says whether the request may be sent again although the backend may
+// have seen it, by the rules of http.Transport (RFC 9110, section 9.2.2): it has no
+// body, and either changes nothing or says that once and twice are the same.
+func (x *exchange) replayable() bool {
+	if x.upload != nil {
+		return false
+	}
+	switch x.r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	return x.r.Header["Idempotency-Key"] != nil || x.r.Header["X-Idempotency-Key"] != nil
+}
+
+// readAnswer reads the head of the answer and passes on those that come before it.
+func (x *exchange) readAnswer() (*http.Response, error) {
+	c := x.connection
+	for range maxInterims {
+		response, err := http.ReadResponse(c.r, x.r)
+		if err != nil {
+			return nil, err
+		}
+		if status := response.StatusCode; status >= 200 || status == http.StatusSwitchingProtocols || status < 100 {
+			x.stopTimer(response)
+			c.limitNothing()
+			return response, x.r.Context().Err()
+		}
+		passInterim(x.w, response.StatusCode, response.Header, x.request.OwnsCORS)
+		c.limitHeader()
+	}
+	return nil, errInterims
+}
+
+// stopTimer lets what follows the answer's head take its time. Where that is here
+// already there is nothing to wait for, and the call is spared.
+func (x *exchange) stopTimer(response *http.Response) {
+	c := x.connection
+	switch {
+	case x.upload != nil:
+		x.upload.stopTimer(c)
+	case response.Body == http.NoBody && response.StatusCode != http.StatusSwitchingProtocols:
+	case response.ContentLength >= 0 && response.ContentLength <= int64(c.r.Buffered()):
+	default:
+		_ = c.wire.SetDeadline(time.Time{})
+	}
+}
+
+// pass passes on the answer.
+func (x *exchange) pass(response *http.Response) {
+	h := x.w.Header()
+	passHeaders(h, response.Header, x.request.OwnsCORS)
+	if x.request.BeforeResponse != nil {
+		x.request.BeforeResponse(h)
+	}
+	x.w.WriteHeader(response.StatusCode)
+	if err := passBody(x.w, response.Body, streams(response), x.connection.r); err != nil {
+		ctx := x.r.Context()
+		x.logger.LogAttrs(ctx, slog.LevelDebug, "an answer broke off", slog.String("cause", cause(ctx, x.upload, err).Error()))
+		panic(http.ErrAbortHandler)
+	}
+	if !response.Close {
+		x.release()
+	}
+}
+
+// release gives the connection to the next request, unless something of this one is
+// left on it.
+func (x *exchange) release() {
+	c := x.connection
+	if c.r.Buffered() > 0 || x.upload != nil && !x.upload.sent() || !x.unwatch() {
+		return
+	}
+	x.connection = nil
+	x.origin.pool.put(c)
+}
+
+// end closes the connection, unless it was released.
+func (x *exchange) end() {
+	if x.upload != nil {
+		x.upload.ended.Store(true)
+	}
+	if x.connection != nil {
+		x.unwatch()
+		x.connection.close()
+		x.connection = nil
+	}
+}
