@@ -63,7 +63,7 @@ func backendError(err error) error {
 		return certificate
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the backend closed the connection before it answered")
-	case errors.Is(err, errHeaderTooLarge) || errors.Is(err, errInterims):
+	case errors.Is(err, errHeaderTooLarge) || errors.Is(err, errInterims) || errors.Is(err, errStatus):
 		return err
 	default:
 		return errors.New("the backend's answer, or its URL, is not as HTTP has it")
@@ -73,5 +73,6 @@ func backendError(err error) error {
 var (
 	errBackendURL     = errors.New("the backend's URL is not that of an HTTP origin")
 	errHeaderTooLarge = errors.New("the headers of the backend's answer are too large")
+	errStatus         = errors.New("the backend's answer has a status below 100")
 	errInterims       = errors.New("the backend sends 1xx answers without end")
 )

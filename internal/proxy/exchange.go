@@ -123,7 +123,10 @@ func (x *exchange) readAnswer() (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if status := response.StatusCode; status >= 200 || status == http.StatusSwitchingProtocols || status < 100 {
+		switch status := response.StatusCode; {
+		case status < 100:
+			return nil, errStatus
+		case status >= 200 || status == http.StatusSwitchingProtocols:
 			x.stopTimer(response)
 			c.limitNothing()
 			return response, x.r.Context().Err()
@@ -141,7 +144,9 @@ func (x *exchange) stopTimer(response *http.Response) {
 	switch {
 	case x.upload != nil:
 		x.upload.stopTimer(c)
-	case response.Body == http.NoBody && response.StatusCode != http.StatusSwitchingProtocols:
+	case response.StatusCode == http.StatusSwitchingProtocols:
+		_ = c.wire.SetDeadline(time.Time{})
+	case response.Body == http.NoBody:
 	case response.ContentLength >= 0 && response.ContentLength <= int64(c.r.Buffered()):
 	default:
 		_ = c.wire.SetDeadline(time.Time{})

@@ -32,12 +32,13 @@ func (h *head) free() {
 
 // newHead writes a request's head. Path and query stay as they came, byte for byte.
 // Who calls is written beside headers of which none can have such a name (Traefik
-// CVE-2026-41181). free must be called on the result.
-func newHead(r *http.Request, request *Request) (*head, error) {
+// CVE-2026-41181). length is the body's, negative where it is not known. free must
+// be called on the result.
+func newHead(r *http.Request, length int64, request *Request) (*head, error) {
 	h := heads.Get().(*head)
 	h.bytes, h.bad = h.bytes[:0], false
 	h.line(r)
-	h.framing(r)
+	h.framing(r.Method, length)
 	h.inbound(r.Header)
 	if request.ClientAddress.IsValid() {
 		h.name("X-Forwarded-For")
@@ -81,13 +82,13 @@ func plainText(target string) bool {
 }
 
 // framing is ours alone: what the client said of it was for its own connection.
-func (h *head) framing(r *http.Request) {
+func (h *head) framing(method string, length int64) {
 	switch {
-	case r.ContentLength < 0:
+	case length < 0:
 		h.header("Transfer-Encoding", "chunked")
-	case r.ContentLength > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
+	case length > 0 || method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch:
 		h.name("Content-Length")
-		h.bytes = strconv.AppendInt(h.bytes, r.ContentLength, 10)
+		h.bytes = strconv.AppendInt(h.bytes, length, 10)
 		h.end()
 	}
 }

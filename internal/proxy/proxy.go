@@ -65,16 +65,19 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 		return err
 	}
 	defer origin.users.Add(-1)
-	h, err := newHead(r, request)
+	x := &exchange{
+		logger: p.logger, w: w, r: r, request: request, origin: origin,
+		deadline: time.Now().Add(request.ResponseHeaderTimeout),
+	}
+	length := r.ContentLength
+	if x.upload = newUpload(r, request.ResponseHeaderTimeout); x.upload == nil {
+		length = 0
+	}
+	h, err := newHead(r, length, request)
 	if err != nil {
 		return err
 	}
 	defer h.free()
-	x := &exchange{
-		logger: p.logger, w: w, r: r, request: request, origin: origin,
-		upload:   newUpload(r, request.ResponseHeaderTimeout),
-		deadline: time.Now().Add(request.ResponseHeaderTimeout),
-	}
 	defer x.end()
 	response, err := x.roundTrip(h)
 	switch {

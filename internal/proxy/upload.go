@@ -33,7 +33,13 @@ func newUpload(r *http.Request, timeout time.Duration) *upload {
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	return &upload{body: r.Body, length: r.ContentLength, timeout: timeout, done: make(chan error, 1)}
+	body := io.Reader(r.Body)
+	if r.ContentLength < 0 && usuallyWithoutBody(r.Method) {
+		if body = probe(r.Body); body == nil {
+			return nil
+		}
+	}
+	return &upload{body: body, length: r.ContentLength, timeout: timeout, done: make(chan error, 1)}
 }
 
 var (
