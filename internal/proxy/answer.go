@@ -84,7 +84,7 @@ func passBody(w http.ResponseWriter, body io.Reader, flush bool, buffered *bufio
 		}
 		switch err {
 		case nil:
-		case io.EOF: //nolint:errorlint // io.Reader's word, never wrapped
+		case io.EOF:
 			return nil
 		default:
 			return err

@@ -38,7 +38,7 @@ type connection struct {
 func newConnection(o *origin, w *wire, stream net.Conn) *connection {
 	c := &connection{origin: o, wire: w, stream: stream}
 	c.r = bufio.NewReader(c)
-	c.abort = func() { _ = w.Conn.Close() }
+	c.abort = func() { _ = w.Close() }
 	return c
 }
 
@@ -74,7 +74,7 @@ func (c *connection) limitNothing() { c.limit = math.MaxInt64 }
 
 // close closes the socket without TLS's goodbye, which could block: what was sent
 // is complete by its own framing.
-func (c *connection) close() { _ = c.wire.Conn.Close() }
+func (c *connection) close() { _ = c.wire.Close() }
 
 // switched is a connection that speaks another protocol from now on.
 type switched struct{ *connection }
@@ -84,7 +84,7 @@ func (s switched) Read(b []byte) (int, error) { return s.r.Read(b) }
 
 func (s switched) Write(b []byte) (int, error) { return s.stream.Write(b) }
 
-func (s switched) Close() error { return s.wire.Conn.Close() }
+func (s switched) Close() error { return s.wire.Close() }
 
 // CloseWrite ends one way, and leaves the other open.
 func (s switched) CloseWrite() error {

@@ -1,6 +1,28 @@
 // Package proxy passes authenticated requests on to a tenant's backend: it tells
 // the backend who calls, in headers that no client can set, and never passes on
-// the token.
+// the token. It expects requests that internal/server's guard let through.
+//
+// Its rules, each where it is kept:
+//
+//   - head.go, headers.go: path and query go byte for byte; each header is decided
+//     by its name, once; framing and identity are written by us alone; what holds
+//     CR, LF or NUL is sent to nobody.
+//   - pool.go: a connection carries one tenant's requests; idle ones are bounded in
+//     number and time. There is no HTTP_PROXY and no redirect.
+//   - connection.go, wire.go: an idle connection is used only if it is open and has
+//     nothing to read. What a backend sends unasked answers nobody and is not
+//     logged.
+//   - exchange.go: a connection serves the next request only after request and
+//     answer were sent whole, with nothing left over. A request is sent a second
+//     time only if it has no body, its connection had been idle, not a byte of an
+//     answer came, and it is safe to repeat or was not sent at all.
+//   - answer.go: the answer's head is bounded in time and bytes, those before it in
+//     number; no trailers; what streams is flushed at once; half an answer never
+//     looks like a whole one.
+//   - The request's context closes the socket, whatever is being done with it.
+//
+// Answers are parsed by net/http (http.ReadResponse). Why the connections are our
+// own is said in docs/adr/0007-upstream-connections.md.
 package proxy
 
 import (
@@ -79,7 +101,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 	}
 	defer h.free()
 	defer x.end()
-	response, err := x.roundTrip(h)
+	response, err := x.roundTrip(h) //nolint:bodyclose // end closes the connection; Close would read the rest
 	switch {
 	case err != nil:
 		return cause(r.Context(), x.upload, err)

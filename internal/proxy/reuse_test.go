@@ -291,7 +291,7 @@ func TestTenantsShareNoConnection(t *testing.T) {
 func TestRetainClosesIdleConnections(t *testing.T) {
 	f := newFixture(t, ok)
 	closed := make(chan string, 2)
-	s := newScripted(t, nil, func(s *scripted, connection net.Conn, r *bufio.Reader, _ int) {
+	s := newScripted(t, nil, func(_ *scripted, connection net.Conn, r *bufio.Reader, _ int) {
 		request, err := http.ReadRequest(r)
 		must(t, err)
 		_, _ = io.WriteString(connection, fresh)

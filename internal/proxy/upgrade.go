@@ -38,28 +38,16 @@ func passUpgrade(w http.ResponseWriter, response *http.Response, backend io.Read
 	return nil
 }
 
-// tunnel copies both ways until both have ended, or one has failed.
+// tunnel copies both ways until both have ended; one that fails ends the other.
 func tunnel(client, backend io.ReadWriteCloser) {
-	up := make(chan error, 1)
-	down := make(chan error, 1)
-	go func() { up <- copyWay(backend, client) }()
-	go func() { down <- copyWay(client, backend) }()
-	var err error
-	select {
-	case err = <-up:
-		up = nil
-	case err = <-down:
-		down = nil
-	}
-	if err != nil {
-		_, _ = client.Close(), backend.Close()
-	}
-	for _, way := range []chan error{up, down} {
-		if way != nil {
-			<-way
+	ended := make(chan error, 2)
+	go func() { ended <- copyWay(backend, client) }()
+	go func() { ended <- copyWay(client, backend) }()
+	for range cap(ended) {
+		if err := <-ended; err != nil {
+			_, _ = client.Close(), backend.Close()
 		}
 	}
-	_, _ = client.Close(), backend.Close()
 }
 
 var errOneWay = errors.New("one way ended, and the connection has no halves")

@@ -12,7 +12,7 @@ import (
 // readNow reads from a socket that never blocks. It is always done: it never waits.
 func (w *wire) readNow(fd uintptr) (done bool) {
 	for {
-		n, err := syscall.Read(int(fd), w.buffer) //nolint:gosec // a file descriptor fits
+		n, err := syscall.Read(int(fd), w.buffer)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
