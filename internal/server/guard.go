@@ -31,8 +31,14 @@ func guard(r *http.Request) *problem {
 }
 
 // guardTarget requires the origin form (RFC 9112, section 3.2.1): in the absolute
-// form the request line would override Host (Caddy CVE-2026-27588).
+// form the request line would override Host (Caddy CVE-2026-27588). HTTP/2 can
+// carry bytes in it that would end the line of the request to the backend.
 func guardTarget(r *http.Request) *problem {
+	for i := range len(r.RequestURI) {
+		if c := r.RequestURI[i]; c <= ' ' || c == 0x7f {
+			return requestRefused("The request target must not have spaces or control characters: percent-encode them.")
+		}
+	}
 	if !strings.HasPrefix(r.RequestURI, "/") || r.URL.IsAbs() || r.URL.Host != "" {
 		return requestRefused("The request target must be a path that begins with a slash.")
 	}
