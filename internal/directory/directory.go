@@ -15,10 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/latchkey-dev/latchkey/internal/policy"
-	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -54,8 +51,8 @@ type API struct {
 // Backend is the origin of the tenant's backend, such as http://shop.acme.svc:80.
 func (a *API) Backend(t *Tenant) string { return a.backend(t) }
 
-// Token is an issued credential and what its ApiToken says. It is not changed
-// once it is in the directory.
+// Token is an issued credential and what its ApiToken says, at the moment at which
+// it was looked up.
 type Token struct {
 	// ID is the credential's public id.
 	ID string
@@ -75,11 +72,7 @@ type Token struct {
 	Revoked bool
 	// NotAfter is the credential's expiry.
 	NotAfter time.Time
-
-	uid types.UID
 }
-
-func (t *Token) key() tokenKey { return tokenKey{t.Tenant, t.Digest} }
 
 // State is what policy.Decide needs to say whether the token works for the
 // tenant. A nil tenant is a missing one.
@@ -99,8 +92,11 @@ func (t *Token) State(tenant *Tenant) policy.State {
 // Directory answers requests' questions. Its methods may be called from any
 // goroutine.
 type Directory struct {
-	logger  *slog.Logger
-	tokens  shardedMap[tokenKey, *Token]
+	logger *slog.Logger
+	slots  *slots
+	index  *index
+	// tokens is how many credentials are served.
+	tokens  atomic.Int64
 	tenants shardedMap[string, *Tenant]
 	apis    shardedMap[string, *API]
 	feeds   [feedCount]feedState
@@ -110,29 +106,16 @@ type Directory struct {
 
 	// mu is held by writers only.
 	mu sync.Mutex
-	// slots hold both halves of every token, by the ApiToken's UID.
-	slots map[types.UID]*slot
-	// contested are keys that more than one slot claims: all claimants but the one
-	// that is served.
-	contested map[tokenKey][]types.UID
-}
-
-// tokenKey finds a token. The digest has the tenant inside, but a tenant that
-// names another's digest as its own must not get in the other's way.
-type tokenKey struct {
-	tenant string
-	digest token.Digest
 }
 
 // New returns an empty directory, which is not synced.
 func New(logger *slog.Logger) *Directory {
 	return &Directory{
-		logger:    logger,
-		tokens:    newShardedMap[tokenKey, *Token](1024, func(k tokenKey) uint64 { return uint64(k.digest[0])<<8 | uint64(k.digest[1]) }),
-		tenants:   newShardedMap[string, *Tenant](256, hashString),
-		apis:      newShardedMap[string, *API](1, hashString),
-		slots:     map[types.UID]*slot{},
-		contested: map[tokenKey][]types.UID{},
+		logger:  logger,
+		slots:   newSlots(),
+		index:   newIndex(),
+		tenants: newShardedMap[string, *Tenant](256, hashString),
+		apis:    newShardedMap[string, *API](1, hashString),
 	}
 }
 
@@ -143,9 +126,14 @@ func (d *Directory) Tenant(name string) (*Tenant, bool) { return d.tenants.get(n
 func (d *Directory) API(name string) (*API, bool) { return d.apis.get(name) }
 
 // Token finds a credential that was issued for the tenant, by its digest. Whether
-// it works, policy.Decide says of its State.
+// it works, policy.Decide says of its State. The digest has the tenant inside, but
+// a tenant that names another's digest as its own does not get in the other's way.
 func (d *Directory) Token(tenant string, digest token.Digest) (*Token, bool) {
-	return d.tokens.get(tokenKey{tenant, digest})
+	found, ok := d.find(tenant, digest)
+	if !ok {
+		return nil, false
+	}
+	return found.token(digest), true
 }
 
 // Observe sets the function that is told the name of a tenant whose tokens may
@@ -164,21 +152,5 @@ type Counts struct{ Tokens, Tenants, APIs int }
 
 // Count counts what the directory holds. It is for metrics, not for requests.
 func (d *Directory) Count() Counts {
-	return Counts{Tokens: d.tokens.len(), Tenants: d.tenants.len(), APIs: d.apis.len()}
-}
-
-func recordToken(r *record.Record, c *record.Credential, v *voucher, notAfter time.Time) *Token {
-	return &Token{
-		ID:           c.ID,
-		Digest:       c.Digest,
-		Tenant:       r.Tenant,
-		Namespace:    v.namespace,
-		Name:         v.name,
-		Owner:        r.Owner,
-		Scopes:       r.Scopes,
-		AllowedCIDRs: r.AllowedCIDRs,
-		Revoked:      v.revoked,
-		NotAfter:     notAfter,
-		uid:          r.UID,
-	}
+	return Counts{Tokens: int(d.tokens.Load()), Tenants: d.tenants.len(), APIs: d.apis.len()}
 }

@@ -2,206 +2,223 @@ package directory
 
 import (
 	"slices"
+	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
-// slot holds the two halves of a token and which keys it claims.
-type slot struct {
-	record  *record.Record
-	voucher *voucher
-	claims  []tokenKey
+// joined is a slot whose two halves agree on a credential.
+type joined struct {
+	slot
+	// notAfter is the earliest of what record, status and spec say.
+	notAfter int64
 }
 
-// voucher is an ApiToken, shrunk to what decides whether its record works.
-type voucher struct {
-	uid             types.UID
-	namespace, name string
-	revoked         bool
-	// wanted is the digest in spec, if it parses.
-	wanted token.Digest
-	// notAfter is spec.expiresAt, or zero: nothing of the ApiToken works beyond it.
-	notAfter time.Time
-	// issued are the credentials in status.
-	issued []issuedCredential
-}
-
-type issuedCredential struct {
-	digest   token.Digest
-	notAfter time.Time
-}
-
-func newVoucher(t *v1alpha1.ApiToken) *voucher {
-	v := &voucher{uid: t.UID, namespace: t.Namespace, name: t.Name, revoked: t.Spec.Revoked}
-	if c := t.Spec.Credential; c != nil {
-		v.wanted, _ = token.ParseDigest(c.Digest) // zero, which no record has, vouches for nothing
-	}
-	if t.Spec.ExpiresAt != nil {
-		v.notAfter = t.Spec.ExpiresAt.Time
-	}
-	for _, c := range []*v1alpha1.IssuedCredential{t.Status.Credential, t.Status.PreviousCredential} {
-		if c == nil {
-			continue
-		}
-		if digest, err := token.ParseDigest(c.Digest); err == nil {
-			v.issued = append(v.issued, issuedCredential{digest, c.ExpiresAt.Time})
+// find looks for the slot that answers for a digest in a tenant. Where several
+// could, it is that with the lowest UID: the manager never issues one credential
+// twice, and what is served must not depend on the order of events even so.
+func (d *Directory) find(tenant string, digest token.Digest) (best joined, ok bool) {
+	for _, claim := range d.index.find(digest) {
+		shard := d.slots.shard(claim.slot)
+		for i := shard.first(claim.slot); i < len(shard.entries) && shard.entries[i].hash == claim.slot; i++ {
+			s := shard.at(i)
+			notAfter, agree := s.agree(tenant, digest)
+			if agree && (!ok || s.uid.before(best.uid)) {
+				best, ok = joined{s, notAfter}, true
+			}
 		}
 	}
-	return v
+	return best, ok
 }
 
-// vouches says whether the ApiToken stands for a credential, and until when: the
-// earliest of what the record, status and spec say. A credential that status does
-// not know yet must be the one in spec.
-func (v *voucher) vouches(c *record.Credential) (notAfter time.Time, ok bool) {
-	notAfter, ok = c.NotAfter, c.Digest == v.wanted
+// agree says whether both halves stand for a credential of the tenant, and until
+// when.
+func (s *slot) agree(tenant string, digest token.Digest) (notAfter int64, ok bool) {
+	if s.record == "" || s.voucher == "" {
+		return 0, false
+	}
+	r, v := openRecord(s.record), openVoucher(s.voucher)
+	if r.tenant != tenant || r.namespace != v.namespace {
+		return 0, false
+	}
+	c, ok := r.credential(digest)
+	if !ok {
+		return 0, false
+	}
+	return v.vouches(c)
+}
+
+// credential is the record's of the digest.
+func (r *recordView) credential(digest token.Digest) (*credentialView, bool) {
+	switch string(digest[:]) {
+	case r.current.digest:
+		return &r.current, true
+	case r.previous.digest:
+		return &r.previous, true
+	}
+	return nil, false
+}
+
+// vouches says whether the ApiToken stands for a credential of its record, and
+// until when: the earliest of what the record, status and spec say. A credential
+// that status does not know yet must be the one in spec.
+func (v *voucherView) vouches(c *credentialView) (notAfter int64, ok bool) {
+	notAfter, ok = c.notAfter, c.digest == v.wanted
 	for _, issued := range v.issued {
-		if issued.digest == c.Digest {
+		if issued.digest == c.digest {
 			ok = true
-			notAfter = earliest(notAfter, issued.notAfter)
+			notAfter = min(notAfter, issued.notAfter)
 		}
 	}
-	if !v.notAfter.IsZero() {
-		notAfter = earliest(notAfter, v.notAfter)
+	if v.limited {
+		notAfter = min(notAfter, v.notAfter)
 	}
 	return notAfter, ok
 }
 
-func earliest(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
+// token makes what requests see. It shares no memory with the shard, which would
+// else live as long as the longest request.
+func (j *joined) token(digest token.Digest) *Token {
+	r, v := openRecord(strings.Clone(j.record)), openVoucher(j.voucher)
+	c, _ := r.credential(digest)
+	t := &Token{
+		ID:        c.id,
+		Digest:    digest,
+		Tenant:    r.tenant,
+		Namespace: r.namespace, // the voucher's too: they agree
+		Name:      r.name,
+		Owner:     r.owner,
+		Revoked:   v.revoked,
+		NotAfter:  time.Unix(j.notAfter, 0).UTC(),
 	}
-	return a
+	if v.name != r.name {
+		t.Name = strings.Clone(v.name)
+	}
+	t.Scopes, t.AllowedCIDRs = r.unpackLists()
+	return t
 }
 
-// join is what a slot puts into the directory.
-func (s *slot) join() map[tokenKey]*Token {
-	if s.record == nil || s.voucher == nil || s.record.Namespace != s.voucher.namespace {
+// claim is a key under which a record may be served.
+type claim struct {
+	tenant string
+	digest token.Digest
+}
+
+// claims are the keys that the slot's record names, each once.
+func (s *slot) claims() []claim {
+	if s.record == "" {
 		return nil
 	}
-	joined := make(map[tokenKey]*Token, 2)
-	for _, c := range []*record.Credential{s.record.Previous, &s.record.Current} {
-		if c == nil {
-			continue
-		}
-		if notAfter, ok := s.voucher.vouches(c); ok {
-			t := recordToken(s.record, c, s.voucher, notAfter)
-			joined[t.key()] = t
-		}
+	r := openRecord(s.record)
+	claims := []claim{{r.tenant, token.Digest([]byte(r.current.digest))}}
+	if r.previous.digest != "" && r.previous.digest != r.current.digest {
+		claims = append(claims, claim{r.tenant, token.Digest([]byte(r.previous.digest))})
 	}
-	return joined
+	return claims
 }
 
-// update changes a slot and what it puts into the directory. The caller holds mu.
-func (d *Directory) update(uid types.UID, change func(*slot)) {
-	s := d.slot(uid)
-	before := s.tenant()
-	change(s)
-	after := s.tenant()
-	joined := s.join()
-	for _, key := range s.claims {
-		if joined[key] == nil {
-			d.withdraw(key, uid)
+// entries are the slot's claims as the index has them, each once.
+func (x *index) entries(s *slot) []indexEntry {
+	var entries []indexEntry
+	for _, c := range s.claims() {
+		if e := (indexEntry{x.hash(c.digest), s.hash}); !slices.Contains(entries, e) {
+			entries = append(entries, e)
 		}
 	}
-	s.claims = s.claims[:0]
-	for key, t := range joined {
-		s.claims = append(s.claims, key)
-		d.offer(key, t)
-	}
-	if s.record == nil && s.voucher == nil {
-		delete(d.slots, uid)
-	}
-	if before != "" {
-		d.notify(before)
-	}
-	if after != "" && after != before {
-		d.notify(after)
-	}
+	return entries
 }
 
 func (s *slot) tenant() string {
-	if s.record == nil {
+	if s.record == "" {
 		return ""
 	}
-	return s.record.Tenant
+	return strings.Clone(openRecord(s.record).tenant)
 }
 
-// offer serves the token under the key, unless another ApiToken with a lower
-// UID does. The manager never issues one credential twice; what is served must
-// not depend on the order of events even so.
-func (d *Directory) offer(key tokenKey, t *Token) {
-	served, ok := d.tokens.get(key)
-	if ok && served.uid != t.uid {
-		if served.uid < t.uid {
-			d.contest(key, t.uid)
-			return
-		}
-		d.contest(key, served.uid)
-	}
-	d.tokens.set(key, t)
-}
+func setRecord(s *slot, text string)  { s.record = text }
+func setVoucher(s *slot, text string) { s.voucher = text }
 
-func (d *Directory) contest(key tokenKey, uid types.UID) {
-	if !slices.Contains(d.contested[key], uid) {
-		d.contested[key] = append(d.contested[key], uid)
-	}
-}
-
-// withdraw ends a slot's claim to a key; another claimant takes its place.
-func (d *Directory) withdraw(key tokenKey, uid types.UID) {
-	claimants := slices.DeleteFunc(d.contested[key], func(other types.UID) bool { return other == uid })
-	delete(d.contested, key)
-	if served, ok := d.tokens.get(key); !ok || served.uid != uid {
-		d.restore(key, claimants)
-		return
-	}
-	slices.Sort(claimants)
-	for i, claimant := range claimants {
-		if t := d.slots[claimant].join()[key]; t != nil {
-			d.tokens.set(key, t)
-			d.restore(key, claimants[i+1:])
-			return
+// update changes one half of a slot.
+func (d *Directory) update(changed half, set func(*slot, string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.slots.get(changed.uid)
+	after := before
+	set(&after, changed.text)
+	affected := before.claims()
+	for _, c := range after.claims() {
+		if !slices.Contains(affected, c) {
+			affected = append(affected, c)
 		}
 	}
-	d.tokens.remove(key)
-}
-
-func (d *Directory) restore(key tokenKey, claimants []types.UID) {
-	if len(claimants) > 0 {
-		d.contested[key] = claimants
+	served := d.served(affected)
+	d.swap(before, after)
+	d.tokens.Add(int64(d.served(affected) - served))
+	told := before.tenant()
+	if told != "" {
+		d.notify(told)
+	}
+	if tenant := after.tenant(); tenant != "" && tenant != told {
+		d.notify(tenant)
 	}
 }
 
-// rebuild joins every slot anew, after a relist. The caller holds mu.
-func (d *Directory) rebuild() {
-	content := make(map[tokenKey]*Token, len(d.slots))
-	d.contested = map[tokenKey][]types.UID{}
-	for uid, s := range d.slots {
-		s.claims = s.claims[:0]
-		if s.record == nil && s.voucher == nil {
-			delete(d.slots, uid)
-			continue
+// swap stores a slot. The index leads to it before requests may look for it, and
+// until they no more can, so that a credential that stays is found at any moment.
+func (d *Directory) swap(before, after slot) {
+	had, has := d.index.entries(&before), d.index.entries(&after)
+	for _, e := range has {
+		if !slices.Contains(had, e) {
+			d.index.add(e)
 		}
-		for key, t := range s.join() {
-			s.claims = append(s.claims, key)
-			served, ok := content[key]
-			switch {
-			case !ok:
-				content[key] = t
-			case served.uid < t.uid:
-				d.contest(key, t.uid)
-			default:
-				d.contest(key, served.uid)
-				content[key] = t
+	}
+	d.slots.put(after)
+	for _, e := range had {
+		if !slices.Contains(has, e) {
+			d.index.remove(e)
+		}
+	}
+}
+
+func (d *Directory) served(claims []claim) int {
+	n := 0
+	for _, c := range claims {
+		if _, ok := d.find(c.tenant, c.digest); ok {
+			n++
+		}
+	}
+	return n
+}
+
+// replace changes one half of every slot, after a relist.
+func (d *Directory) replace(list []half, set func(*slot, string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var coming []indexEntry
+	for _, h := range list {
+		s := slot{hash: d.slots.hash(h.uid)}
+		set(&s, h.text)
+		coming = append(coming, d.index.entries(&s)...)
+	}
+	d.index.addAll(coming)
+	d.slots.replace(list, set)
+	d.rebuildIndex()
+	d.notify("")
+}
+
+// rebuildIndex forgets claims that are no more, and counts the tokens.
+func (d *Directory) rebuildIndex() {
+	var present []indexEntry
+	served := int64(0)
+	d.slots.each(func(s slot) {
+		present = append(present, d.index.entries(&s)...)
+		for _, c := range s.claims() {
+			if best, ok := d.find(c.tenant, c.digest); ok && best.uid == s.uid {
+				served++
 			}
 		}
-	}
-	d.tokens.replace(content)
-	d.notify("")
+	})
+	d.index.setAll(present)
+	d.tokens.Store(served)
 }
