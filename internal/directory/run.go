@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/directory/quickjson"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
 
@@ -65,7 +66,7 @@ func restClient(config *rest.Config, path string, gv schema.GroupVersion, conten
 	c.APIPath, c.GroupVersion = path, &gv
 	c.ContentType = contentType
 	c.AcceptContentTypes = contentType + ",application/json"
-	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	c.NegotiatedSerializer = quickjson.Serializer(serializer.NewCodecFactory(scheme).WithoutConversion())
 	client, err := rest.RESTClientFor(c)
 	if err != nil {
 		return nil, fmt.Errorf("client for %s: %w", gv, err)
