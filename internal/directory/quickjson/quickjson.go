@@ -1,7 +1,7 @@
 // Package quickjson decodes a watch of ApiTokens in one pass over each, and only
 // what the directory needs of them. Custom resources come as JSON, and decoding it
 // as client-go does is most of the API server's work at start: every event is
-// scanned about nine times, managed fields and conditions included.
+// scanned many times over, managed fields and conditions included.
 package quickjson
 
 import (
