@@ -65,7 +65,7 @@ func encodeRecord(b []byte, r *record.Record) []byte {
 	b = binary.AppendUvarint(b, uint64(len(r.AllowedCIDRs)))
 	for _, prefix := range r.AllowedCIDRs {
 		address := prefix.Addr().AsSlice()
-		b = append(append(b, byte(len(address))), address...)
+		b = append(append(b, byte(len(address))), address...) //nolint:gosec // 4 or 16
 		b = append(b, byte(prefix.Bits())) //nolint:gosec // at most 128
 	}
 	return b
@@ -250,5 +250,5 @@ func (u *unpacker) uvarint() uint64 {
 // varint undoes the zigzag of binary.AppendVarint.
 func (u *unpacker) varint() int64 {
 	n := u.uvarint()
-	return int64(n>>1) ^ -int64(n&1) //nolint:gosec // all 64 bits count
+	return int64(n>>1) ^ -int64(n&1)
 }
