@@ -66,7 +66,7 @@ func encodeRecord(b []byte, r *record.Record) []byte {
 	for _, prefix := range r.AllowedCIDRs {
 		address := prefix.Addr().AsSlice()
 		b = append(append(b, byte(len(address))), address...) //nolint:gosec // 4 or 16
-		b = append(b, byte(prefix.Bits())) //nolint:gosec // at most 128
+		b = append(b, byte(prefix.Bits()))                    //nolint:gosec // at most 128
 	}
 	return b
 }
