@@ -102,7 +102,8 @@ type Directory struct {
 	feeds   [feedCount]feedState
 	// observer is told the name of a tenant whose tokens may have changed, or ""
 	// for all.
-	observer atomic.Pointer[func(tenant string)]
+	observer   atomic.Pointer[func(tenant string)]
+	generation atomic.Uint64
 
 	// mu is held by writers only.
 	mu sync.Mutex
@@ -141,7 +142,13 @@ func (d *Directory) Token(tenant string, digest token.Digest) (*Token, bool) {
 // requests can see the change, and must not block.
 func (d *Directory) Observe(observer func(tenant string)) { d.observer.Store(&observer) }
 
+// Generation changes with everything that the observer is told, before it is. Who
+// looked up a token and registers with the observer has missed nothing in between
+// if it is the same then as before.
+func (d *Directory) Generation() uint64 { return d.generation.Load() }
+
 func (d *Directory) notify(tenant string) {
+	d.generation.Add(1)
 	if observer := d.observer.Load(); observer != nil {
 		(*observer)(tenant)
 	}

@@ -180,6 +180,7 @@ func (s *Server) identify(c *call, now time.Time) (p *problem) {
 
 // admit authenticates the request and makes it end with its token.
 func (s *Server) admit(c *call) *problem {
+	generation := s.config.Directory.Generation()
 	if p := s.identify(c, s.config.Clock.Now()); p != nil {
 		return p
 	}
@@ -192,7 +193,9 @@ func (s *Server) admit(c *call) *problem {
 	c.end = func() { s.inflight.end(flight); leave() }
 	// The observer may have missed what changed between the look-up and the
 	// registration.
-	s.inflight.recheck(flight, s.currentToken)
+	if s.config.Directory.Generation() != generation || !s.config.Clock.Now().Before(c.token.NotAfter) {
+		s.inflight.recheck(flight, s.currentToken)
+	}
 	var p *problem
 	switch cause := context.Cause(ctx); {
 	case cause == nil:
