@@ -49,8 +49,12 @@ func parseMetrics(page io.Reader, names []string) ([]sample, error) {
 	lines := bufio.NewScanner(page)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		name, rest, ok := strings.Cut(lines.Text(), "{")
-		if !ok || !slices.Contains(names, name) {
+		name, rest, labelled := strings.Cut(lines.Text(), "{")
+		if !labelled {
+			name, rest, _ = strings.Cut(lines.Text(), " ")
+			rest = "} " + rest
+		}
+		if !slices.Contains(names, name) {
 			continue
 		}
 		labels, text, _ := strings.Cut(rest, "} ")
@@ -95,6 +99,19 @@ func (c *cluster) writes(ctx context.Context) (writeCounts, error) {
 		}
 	}
 	return counts, nil
+}
+
+// serverCPU is the CPU time that the kube-apiserver has used so far, in seconds.
+func (c *cluster) serverCPU(ctx context.Context) (float64, error) {
+	client, err := rest.HTTPClientFor(c.plane.Config)
+	if err != nil {
+		return 0, err
+	}
+	samples, err := scrape(ctx, client, strings.TrimSuffix(c.plane.Config.Host, "/")+"/metrics", "process_cpu_seconds_total")
+	if err != nil || len(samples) != 1 {
+		return 0, fmt.Errorf("the kube-apiserver's CPU time: %d samples: %w", len(samples), err)
+	}
+	return samples[0].value, nil
 }
 
 // since is what was added, without resources to which nothing was.
