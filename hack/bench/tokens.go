@@ -119,16 +119,22 @@ func (c *cluster) issue(ctx context.Context, p *prepared) (time.Duration, error)
 	})
 }
 
-// issueBacklog creates the ApiTokens while the manager is frozen, and returns how
-// long it takes from then on until all work.
-func (c *cluster) issueBacklog(ctx context.Context, p *prepared) (time.Duration, error) {
+// createUnissued creates the ApiTokens while the manager is frozen. It returns how
+// long that took.
+func (c *cluster) createUnissued(ctx context.Context, p *prepared) (time.Duration, error) {
 	if err := syscall.Kill(c.manager.pid(), syscall.SIGSTOP); err != nil {
 		return 0, fmt.Errorf("freeze the manager: %w", err)
 	}
-	err := c.createAll(ctx, p.objects)
-	if err != nil {
+	started := time.Now()
+	if err := c.createAll(ctx, p.objects); err != nil {
 		return 0, errors.Join(err, syscall.Kill(c.manager.pid(), syscall.SIGCONT))
 	}
+	return time.Since(started), nil
+}
+
+// issueBacklog has the manager go on, after createUnissued, and returns how long it
+// takes until all work.
+func (c *cluster) issueBacklog(ctx context.Context, p *prepared) (time.Duration, error) {
 	return c.timeIssuing(ctx, p, func(_ context.Context, active func() error) error {
 		if err := syscall.Kill(c.manager.pid(), syscall.SIGCONT); err != nil {
 			return fmt.Errorf("thaw the manager: %w", err)
