@@ -129,7 +129,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 func cacheOptions(o Options) cache.Options {
 	ours := labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})
 	return cache.Options{
-		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultTransform:            tenant.CacheTransform(),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:        {Namespaces: map[string]cache.Config{o.RecordsNamespace: {}}},

@@ -15,6 +15,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/transport"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -38,6 +39,12 @@ func TestMain(m *testing.M) {
 // until the test ends or stop is called.
 func startManager(t *testing.T, mutate ...func(*controllers.Options)) (stop func()) {
 	t.Helper()
+	return startManagerThrough(t, nil, mutate...)
+}
+
+// startManagerThrough sends the manager's requests through wrap.
+func startManagerThrough(t *testing.T, wrap transport.WrapperFunc, mutate ...func(*controllers.Options)) (stop func()) {
+	t.Helper()
 	ignored := []goleak.Option{
 		goleak.IgnoreCurrent(),
 		// client-go keeps its connections for whoever comes next, and its event
@@ -50,6 +57,7 @@ func startManager(t *testing.T, mutate ...func(*controllers.Options)) (stop func
 	if err != nil {
 		t.Fatal(err)
 	}
+	config.Wrap(wrap)
 	options := controllers.Options{
 		Tenant: tenant.Config{
 			BaseDomain:      "example.com",

@@ -115,13 +115,14 @@ func (r *Reconciler) reconcileRouting(ctx context.Context, s *scope) error {
 // rest of the host stays with the product's own Ingress.
 func (r *Reconciler) reconcileIngress(ctx context.Context, s *scope) error {
 	name := v1alpha1.TenantNamespacePrefix + s.tenant.Name
-	if err := r.checkIngress(ctx, s, name); err != nil {
+	existing, err := r.findIngress(ctx, s, name)
+	if err != nil {
 		return err
 	}
 	ingress := r.Config.Ingress.ingress(name, r.Config.SystemNamespace, r.host(s.tenant), r.Config.Ingress.paths(s.api.Spec.BasePath)).
 		WithLabels(s.labels()).
 		WithOwnerReferences(s.owner())
-	if err := r.Client.Apply(ctx, ingress, client.FieldOwner(v1alpha1.FieldOwnerTenant), client.ForceOwnership); err != nil {
+	if err := apply(ctx, r.Client, ingress, existing, networkingv1ac.ExtractIngress); err != nil {
 		return fmt.Errorf("apply Ingress %s/%s: %w", r.Config.SystemNamespace, name, err)
 	}
 	return nil
@@ -143,13 +144,27 @@ func (r *Reconciler) removeIngress(ctx context.Context, s *scope) error {
 	return deleteIngress(ctx, r.Client, existing)
 }
 
-// checkIngress refuses an Ingress of that name which is not this Tenant's.
-func (r *Reconciler) checkIngress(ctx context.Context, s *scope, name string) error {
-	existing, err := readIngress(ctx, r.APIReader, r.Config.SystemNamespace, name)
-	if existing != nil && !metav1.IsControlledBy(existing, s.tenant) {
-		return ingressConflict(name, r.Config.SystemNamespace, "for this Tenant")
+// findIngress returns an empty one where there is none, and refuses one that is not
+// this Tenant's.
+func (r *Reconciler) findIngress(ctx context.Context, s *scope, name string) (*networkingv1.Ingress, error) {
+	cached := &networkingv1.Ingress{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Config.SystemNamespace, Name: name}, cached)
+	if err == nil && metav1.IsControlledBy(cached, s.tenant) {
+		return cached, nil
 	}
-	return err
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("ingress %s/%s: %w", r.Config.SystemNamespace, name, err)
+	}
+	existing, err := readIngress(ctx, r.APIReader, r.Config.SystemNamespace, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case existing == nil:
+		return &networkingv1.Ingress{}, nil
+	case !metav1.IsControlledBy(existing, s.tenant):
+		return nil, ingressConflict(name, r.Config.SystemNamespace, "for this Tenant")
+	}
+	return existing, nil
 }
 
 // readIngress returns nil where there is none. It asks the API server itself: the

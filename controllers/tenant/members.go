@@ -45,12 +45,16 @@ func (r *Reconciler) bind(ctx context.Context, s *scope, name, clusterRole strin
 	if len(subjects) == 0 {
 		return r.unbind(ctx, s, namespace, name)
 	}
+	existing := &rbacv1.RoleBinding{}
+	if err := client.IgnoreNotFound(r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, existing)); err != nil {
+		return fmt.Errorf("RoleBinding %s/%s: %w", namespace, name, err)
+	}
 	binding := rbacv1ac.RoleBinding(name, namespace).
 		WithLabels(s.labels()).
 		WithOwnerReferences(s.owner()).
 		WithRoleRef(rbacv1ac.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("ClusterRole").WithName(clusterRole)).
 		WithSubjects(subjects...)
-	if err := r.Client.Apply(ctx, binding, client.FieldOwner(v1alpha1.FieldOwnerTenant), client.ForceOwnership); err != nil {
+	if err := apply(ctx, r.Client, binding, existing, rbacv1ac.ExtractRoleBinding); err != nil {
 		return fmt.Errorf("apply RoleBinding %s/%s: %w", namespace, name, err)
 	}
 	return nil

@@ -93,7 +93,7 @@ func (r *Reconciler) applyNamespace(ctx context.Context, s *scope, name string, 
 	if existing.UID != "" {
 		namespace.WithUID(existing.UID)
 	}
-	if err := r.Client.Apply(ctx, namespace, client.FieldOwner(v1alpha1.FieldOwnerTenant), client.ForceOwnership); err != nil {
+	if err := apply(ctx, r.Client, namespace, existing, extractNamespace); err != nil {
 		return fmt.Errorf("apply namespace %s: %w", name, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ func (r *WildcardReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 		ctrl.LoggerFrom(ctx).Info("an Ingress that is not ours has the name of the one for all tenants", "ingress", wildcardName)
 		return ctrl.Result{RequeueAfter: wildcardRetry}, nil
 	case wanted != nil:
-		if err := r.Client.Apply(ctx, wanted, client.FieldOwner(v1alpha1.FieldOwnerTenant), client.ForceOwnership); err != nil {
+		if err := apply(ctx, r.Client, wanted, cmp.Or(existing, &networkingv1.Ingress{}), networkingv1ac.ExtractIngress); err != nil {
 			return ctrl.Result{}, fmt.Errorf("apply Ingress %s/%s: %w", r.Config.SystemNamespace, wildcardName, err)
 		}
 	case existing != nil:
