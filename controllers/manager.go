@@ -3,11 +3,13 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -23,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -57,6 +60,9 @@ type Options struct {
 	// MetricsAddress and HealthAddress are where metrics and probes are served;
 	// "0" means nowhere.
 	MetricsAddress, HealthAddress string
+	// Metrics is where the metrics by state are registered; nil means where
+	// MetricsAddress serves from.
+	Metrics prometheus.Registerer
 	// Logger is where the controllers log.
 	Logger logr.Logger
 	// Clock tells the time; nil means the system's.
@@ -90,6 +96,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 		return nil, fmt.Errorf("manager: %w", err)
 	}
 	if err := addControllers(ctx, mgr, o); err != nil {
+		return nil, err
+	}
+	if err := addStates(ctx, mgr, cmp.Or(o.Metrics, prometheus.Registerer(metrics.Registry))); err != nil {
 		return nil, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -192,7 +193,9 @@ func TestTakeover(t *testing.T) {
 	}
 	create(t, dead)
 	// The one that takes over was waiting when the other was killed.
-	startManager(t, func(o *controllers.Options) { o.LeaderElection = true })
+	registry := prometheus.NewRegistry()
+	startManager(t, func(o *controllers.Options) { o.LeaderElection, o.Metrics = true, registry })
+	wantSilentUntilLeader(t, "killed", registry)
 	readyTenant(t)
 	if took := time.Since(killed); took > bound {
 		t.Errorf("it took %s, want at most %s", took, bound)

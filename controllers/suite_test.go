@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -68,6 +69,7 @@ func startManagerThrough(t *testing.T, wrap transport.WrapperFunc, mutate ...fun
 		},
 		RecordsNamespace: v1alpha1.RecordsNamespace,
 		MetricsAddress:   "0", HealthAddress: "0",
+		Metrics:            prometheus.NewRegistry(),
 		Logger:             logr.Discard(),
 		SkipNameValidation: true,
 	}

@@ -108,6 +108,7 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&o.listeners.Admin, "admin-listen", ":8081", "where /healthz, /readyz and /metrics are served; empty for nowhere")
 	flags.DurationVar(&o.listeners.ShutdownDelay, "shutdown-delay", server.DefaultShutdownDelay, "how long to go on serving, not ready, after being told to end")
 	flags.DurationVar(&o.listeners.ShutdownGracePeriod, "shutdown-grace-period", server.DefaultShutdownGracePeriod, "how long requests under way may then take")
+	flags.IntVar(&o.server.TenantMetricsLimit, "tenant-metrics-limit", 1000, "how many tenants get metrics of their own; the others count as tenant _other; 0 for no metrics by tenant")
 	o.server.Limits.AddFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -134,6 +135,8 @@ func (o *options) validate(rest []string) error {
 		return errors.New("set --listen, --tls-listen or --gateway-listen: else nothing is served")
 	case o.listeners.HTTPS != "" && (o.listeners.CertFile == "" || o.listeners.KeyFile == ""):
 		return errors.New("--tls-listen needs --tls-cert-file and --tls-key-file")
+	case o.server.TenantMetricsLimit < 0:
+		return fmt.Errorf("--tenant-metrics-limit=%d: must be 0 or more", o.server.TenantMetricsLimit)
 	}
 	return nil
 }

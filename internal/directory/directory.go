@@ -93,8 +93,10 @@ func (t *Token) State(tenant *Tenant) policy.State {
 // goroutine.
 type Directory struct {
 	logger *slog.Logger
-	slots  *slots
-	index  *index
+	// made is when the directory was, for the feeds' times.
+	made  time.Time
+	slots *slots
+	index *index
 	// tokens is how many credentials are served.
 	tokens  atomic.Int64
 	tenants shardedMap[string, *Tenant]
@@ -113,6 +115,7 @@ type Directory struct {
 func New(logger *slog.Logger) *Directory {
 	return &Directory{
 		logger:  logger,
+		made:    time.Now(),
 		slots:   newSlots(),
 		index:   newIndex(),
 		tenants: newShardedMap[string, *Tenant](256, hashString),

@@ -25,7 +25,46 @@ const (
 
 var feedNames = [feedCount]string{"records", "apitokens", "tenants", "publicapis"}
 
-type feedState struct{ synced atomic.Bool }
+type feedState struct {
+	synced atomic.Bool
+	// heard is when the feed last delivered something, in nanoseconds after the
+	// directory was made by a clock that nobody sets back; 0 means never.
+	heard atomic.Int64
+}
+
+// feed is one of a directory's.
+type feed struct {
+	directory *Directory
+	index     int
+}
+
+// hear notes that something arrived, once requests can see it.
+func (f feed) hear() {
+	f.directory.feeds[f.index].heard.Store(max(1, int64(time.Since(f.directory.made))))
+}
+
+// LastHeard says, for each feed by name, when it last delivered something: a whole
+// list, a change, or a bookmark, by which the API server says about once a minute
+// that nothing else has changed. All that the API server had sent by then can be
+// seen. The time is zero for a feed that has delivered nothing. A watch that was
+// merely opened does not count, nor does a part of a list.
+func (d *Directory) LastHeard() map[string]time.Time {
+	heard := make(map[string]time.Time, feedCount)
+	for i := range d.feeds {
+		heard[feedNames[i]] = d.lastHeard(i)
+	}
+	return heard
+}
+
+// lastHeard is LastHeard of one feed. Its time can be compared with others of this
+// process whatever happens to the system's clock.
+func (d *Directory) lastHeard(feed int) time.Time {
+	after := d.feeds[feed].heard.Load()
+	if after == 0 {
+		return time.Time{}
+	}
+	return d.made.Add(time.Duration(after))
+}
 
 // Synced says whether every feed has delivered its first complete list. Before
 // that nothing may be accepted.
@@ -49,23 +88,23 @@ type Stores struct{ Records, ApiTokens, Tenants, PublicApis cache.ReflectorStore
 func (d *Directory) Stores() Stores {
 	return Stores{
 		Records: &store[*corev1.Secret, storedRecord]{
-			state: &d.feeds[feedRecords], shrink: d.shrinkRecord,
+			feed: feed{d, feedRecords}, shrink: d.shrinkRecord,
 			set:     func(r storedRecord) { d.update(halfOf(r), setRecord) },
 			replace: func(list []storedRecord) { d.replace(halvesOf(list), setRecord) },
 			remove:  func(s *corev1.Secret) { d.update(half{uid: encodeUID(record.UID(s.Name))}, setRecord) },
 		},
 		ApiTokens: &store[*v1alpha1.ApiToken, storedApiToken]{
-			state: &d.feeds[feedApiTokens], shrink: shrinkApiToken,
+			feed: feed{d, feedApiTokens}, shrink: shrinkApiToken,
 			set:     func(t storedApiToken) { d.update(halfOf(t), setVoucher) },
 			replace: func(list []storedApiToken) { d.replace(halvesOf(list), setVoucher) },
 			remove:  func(t *v1alpha1.ApiToken) { d.update(half{uid: encodeUID(t.UID)}, setVoucher) },
 		},
 		Tenants: &store[*v1alpha1.Tenant, *Tenant]{
-			state: &d.feeds[feedTenants], shrink: shrinkTenant, set: d.setTenant, replace: d.replaceTenants,
+			feed: feed{d, feedTenants}, shrink: shrinkTenant, set: d.setTenant, replace: d.replaceTenants,
 			remove: func(t *v1alpha1.Tenant) { d.removeTenant(t.Name) },
 		},
 		PublicApis: &store[*v1alpha1.PublicApi, *API]{
-			state: &d.feeds[feedPublicApis], shrink: newAPI, set: d.setAPI, replace: d.replaceAPIs,
+			feed: feed{d, feedPublicApis}, shrink: newAPI, set: d.setAPI, replace: d.replaceAPIs,
 			remove: func(a *v1alpha1.PublicApi) { d.removeAPI(a.Name) },
 		},
 	}
@@ -74,14 +113,17 @@ func (d *Directory) Stores() Stores {
 // store adapts one resource to a reflector. Objects are shrunk as they arrive:
 // the first list would else be in memory twice.
 type store[O any, S any] struct {
-	state   *feedState
+	feed    feed
 	shrink  func(O) S
 	set     func(S)
 	remove  func(O)
 	replace func([]S)
 }
 
-var _ cache.TransformingStore = (*store[*corev1.Secret, storedRecord])(nil)
+var (
+	_ cache.TransformingStore      = (*store[*corev1.Secret, storedRecord])(nil)
+	_ cache.ReflectorBookmarkStore = (*store[*corev1.Secret, storedRecord])(nil)
+)
 
 // Transformer shrinks objects while the first list streams in.
 func (s *store[O, S]) Transformer() cache.TransformFunc {
@@ -109,6 +151,7 @@ func (s *store[O, S]) Add(object any) error {
 	shrunk, err := s.shrunk(object)
 	if err == nil {
 		s.set(shrunk)
+		s.feed.hear()
 	}
 	return err
 }
@@ -123,6 +166,7 @@ func (s *store[O, S]) Delete(object any) error {
 		return fmt.Errorf("a %T can't be deleted from this store", object)
 	}
 	s.remove(full)
+	s.feed.hear()
 	return nil
 }
 
@@ -137,7 +181,15 @@ func (s *store[O, S]) Replace(objects []any, _ string) error {
 		list = append(list, shrunk)
 	}
 	s.replace(list)
-	s.state.synced.Store(true)
+	s.feed.hear()
+	s.feed.directory.feeds[s.feed.index].synced.Store(true)
+	return nil
+}
+
+// Bookmark implements cache.ReflectorBookmarkStore: nothing else has changed until
+// now.
+func (s *store[O, S]) Bookmark(string) error {
+	s.feed.hear()
 	return nil
 }
 

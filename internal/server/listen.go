@@ -72,6 +72,7 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 		if err != nil {
 			return err
 		}
+		s.metrics.certificate.Store(&config.GetCertificate)
 		server := publicServer(s, l.Limits)
 		servers.public = append(servers.public, server)
 		if err := servers.listen(ctx, "https", l.HTTPS, server, config); err != nil {

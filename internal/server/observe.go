@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,11 +12,10 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/latchkey-dev/latchkey/internal/directory"
 )
 
 // metrics have closed label sets: no value comes from a request, so that nobody
@@ -23,14 +23,32 @@ import (
 type metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
+	tenants   *tenantMetrics
+	// certificate gets the certificate that is in use for HTTPS; nil without HTTPS.
+	certificate atomic.Pointer[func(*tls.ClientHelloInfo) (*tls.Certificate, error)]
+}
+
+// certificateExpiry is when the certificate of each listener expires.
+func (m *metrics) certificateExpiry() map[string]time.Time {
+	get := m.certificate.Load()
+	if get == nil {
+		return nil
+	}
+	certificate, err := (*get)(nil)
+	if err != nil || certificate == nil || certificate.Leaf == nil {
+		return nil
+	}
+	return map[string]time.Time{"https": certificate.Leaf.NotAfter}
 }
 
 // outcomeServed is the outcome of a request that was passed on or answered; the
 // other outcomes are the codes of problems.
 const outcomeServed = "served"
 
-func newMetrics(registry prometheus.Registerer, d *directory.Directory, i *inflight) (*metrics, error) {
+func newMetrics(s *Server) (*metrics, error) {
+	d := s.config.Directory
 	m := &metrics{
+		tenants: newTenantMetrics(s.config.TenantMetricsLimit, s.isTenant),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "latchkey_http_requests_total",
 			Help: "Requests by method, status class and outcome: served, or the problem's code.",
@@ -45,8 +63,8 @@ func newMetrics(registry prometheus.Registerer, d *directory.Directory, i *infli
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 	}
 	for _, collector := range []prometheus.Collector{
-		m.requests, m.durations,
-		gauge("latchkey_http_requests_in_flight", "Authenticated requests under way.", i.count),
+		m.requests, m.durations, m.tenants,
+		gauge("latchkey_http_requests_in_flight", "Authenticated requests under way.", s.inflight.count),
 		gauge("latchkey_directory_tokens", "Credentials in the directory, expired ones within retention included.", func() int { return d.Count().Tokens }),
 		gauge("latchkey_directory_tenants", "Tenants in the directory.", func() int { return d.Count().Tenants }),
 		gauge("latchkey_directory_synced", "1 once every watch has delivered its first list.", func() int {
@@ -55,12 +73,40 @@ func newMetrics(registry prometheus.Registerer, d *directory.Directory, i *infli
 			}
 			return 0
 		}),
+		timestamps{
+			desc: prometheus.NewDesc("latchkey_directory_last_event_timestamp_seconds",
+				"When each watch last delivered a list, a change or a bookmark; a bookmark comes about once a minute.", []string{"resource"}, nil),
+			read: d.LastHeard,
+		},
+		timestamps{
+			desc: prometheus.NewDesc("latchkey_tls_certificate_expiry_timestamp_seconds",
+				"When the certificate that is in use expires. It is read again when its files change.", []string{"listener"}, nil),
+			read: m.certificateExpiry,
+		},
 	} {
-		if err := registry.Register(collector); err != nil {
+		if err := s.config.Metrics.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// timestamps are gauges of times, by one label. Times that are zero are left out.
+type timestamps struct {
+	desc *prometheus.Desc
+	read func() map[string]time.Time
+}
+
+// Describe implements prometheus.Collector.
+func (t timestamps) Describe(descs chan<- *prometheus.Desc) { descs <- t.desc }
+
+// Collect implements prometheus.Collector.
+func (t timestamps) Collect(collected chan<- prometheus.Metric) {
+	for label, at := range t.read() {
+		if !at.IsZero() {
+			collected <- prometheus.MustNewConstMetric(t.desc, prometheus.GaugeValue, float64(at.UnixMilli())/1e3, label)
+		}
+	}
 }
 
 // ServeHTTP serves a request and keeps account of it.
@@ -136,24 +182,25 @@ func (s *Server) account(c *call, recorder *responseRecorder, p *problem, took t
 	}
 	s.metrics.requests.WithLabelValues(method, statusClass(status), outcome).Inc()
 	s.metrics.durations.WithLabelValues(outcome).Observe(took.Seconds())
+	if c.tenant != nil {
+		s.metrics.tenants.count(c.tenant.Name, status, took)
+	}
 	s.logAccess(c, p, method, outcome, status, recorder.bytes, took)
 }
 
-// statusClass is such as 2xx.
-func statusClass(status int) string {
-	switch status / 100 {
-	case 2:
-		return "2xx"
-	case 3:
-		return "3xx"
-	case 4:
-		return "4xx"
-	case 5:
-		return "5xx"
-	default:
-		return "1xx"
+// statusClasses are the values of the label status. What is none of them, such as
+// a switch of protocols, counts as the first.
+var statusClasses = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
+
+func statusClassIndex(status int) int {
+	if class := status/100 - 1; class > 0 && class < len(statusClasses) {
+		return class
 	}
+	return 0
 }
+
+// statusClass is such as 2xx.
+func statusClass(status int) string { return statusClasses[statusClassIndex(status)] }
 
 // logAccess writes the request's line. It goes around slog.Logger, which would look
 // for the caller's place in the code each time.

@@ -47,6 +47,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics is where the server's metrics are registered.
 	Metrics prometheus.Registerer
+	// TenantMetricsLimit is how many tenants get metrics of their own; the requests
+	// of the others are counted together. Zero means no metrics by tenant.
+	TenantMetricsLimit int
 }
 
 // Server answers requests on the tenants' hosts.
@@ -83,7 +86,7 @@ func New(config Config) (*Server, error) {
 		badTokens: newBadTokens(config.Limits.BadTokensPerMinute),
 	}
 	var err error
-	if s.metrics, err = newMetrics(config.Metrics, config.Directory, s.inflight); err != nil {
+	if s.metrics, err = newMetrics(s); err != nil {
 		return nil, err
 	}
 	config.Directory.Observe(s.reviewInflight)
@@ -222,12 +225,16 @@ func (s *Server) currentToken(tenant string, digest token.Digest) (t *directory.
 // reviewInflight is told by the directory that something of a tenant changed.
 func (s *Server) reviewInflight(tenant string) {
 	s.inflight.review(tenant, s.currentToken)
-	if _, ok := s.config.Directory.Tenant(tenant); !ok {
-		s.config.Proxy.Retain(func(name string) bool {
-			_, ok := s.config.Directory.Tenant(name)
-			return ok
-		})
+	if !s.isTenant(tenant) {
+		s.config.Proxy.Retain(s.isTenant)
+		s.metrics.tenants.forgetDeleted()
 	}
+}
+
+// isTenant reports whether there is a Tenant of the name; "" is none.
+func (s *Server) isTenant(name string) bool {
+	_, ok := s.config.Directory.Tenant(name)
+	return ok
 }
 
 // endedProblem says why a token stopped working while its request was under way.

@@ -37,7 +37,7 @@ func newCertificate(t *testing.T) *certificate {
 	serial++
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"*.example.com"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour + time.Duration(serial)*time.Minute), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	directorytest.Must(t, err)
@@ -96,6 +96,7 @@ func TestTLSListener(t *testing.T) {
 	directorytest.Must(t, err)
 	a.wantProblem(t, http.StatusUnauthorized, "authorization-missing")
 
+	h.wantExpiry(first)
 	second := newCertificate(t)
 	second.replace(t, certFile, keyFile)
 	client.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(second.parsed)
@@ -109,6 +110,23 @@ func TestTLSListener(t *testing.T) {
 		}
 		return nil
 	})
+	h.wantExpiry(second)
+}
+
+// wantExpiry wants the metric to tell when the certificate expires.
+func (h *harness) wantExpiry(c *certificate) {
+	h.t.Helper()
+	families, err := h.registry.Gather()
+	directorytest.Must(h.t, err)
+	for _, family := range families {
+		if family.GetName() == "latchkey_tls_certificate_expiry_timestamp_seconds" {
+			if got, want := family.GetMetric()[0].GetGauge().GetValue(), float64(c.parsed.NotAfter.Unix()); got != want {
+				h.t.Errorf("the certificate expires at %v, want %v", got, want)
+			}
+			return
+		}
+	}
+	h.t.Error("no metric tells when the certificate expires")
 }
 
 // A certificate that was written halfway does not replace the one in use.
