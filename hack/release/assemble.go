@@ -49,7 +49,7 @@ func assemble(src *source, base *baseImage, p *program, labels map[string]string
 	created := v1.Time{Time: src.time}
 	image, err := mutate.Append(under, mutate.Addendum{
 		Layer:   layer,
-		History: v1.History{Created: created, CreatedBy: "hack/release", Comment: "cmd/" + p.name},
+		History: v1.History{Created: created, CreatedBy: "hack/release", Comment: p.folder},
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -15,7 +16,8 @@ import (
 
 // program is a command of this repository, built for a platform.
 type program struct {
-	name     string // of its folder in cmd/
+	folder   string // in the repository
+	name     string // the folder's own
 	platform platform
 	content  []byte
 	info     *debug.BuildInfo
@@ -23,7 +25,8 @@ type program struct {
 }
 
 // build compiles a command so that neither the machine nor the folder shows.
-func (s *source) build(ctx context.Context, name string, p platform) (*program, error) {
+func (s *source) build(ctx context.Context, folder string, p platform) (*program, error) {
+	name := path.Base(folder)
 	dir, err := os.MkdirTemp("", "latchkey-release-")
 	if err != nil {
 		return nil, err
@@ -32,13 +35,13 @@ func (s *source) build(ctx context.Context, name string, p platform) (*program, 
 	file := filepath.Join(dir, name)
 	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X "+module+"/internal/buildinfo.version="+s.version,
-		"-o", file, "./cmd/"+name)
+		"-o", file, "./"+folder)
 	command.Dir = s.root
 	command.Env = buildEnvironment(p)
 	if output, err := command.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building cmd/%s for %s: %w: %s", name, p, err, strings.TrimSpace(string(output)))
+		return nil, fmt.Errorf("building %s for %s: %w: %s", folder, p, err, strings.TrimSpace(string(output)))
 	}
-	built := &program{name: name, platform: p}
+	built := &program{folder: folder, name: name, platform: p}
 	if built.info, err = buildinfo.ReadFile(file); err != nil {
 		return nil, err
 	}

@@ -20,10 +20,18 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// products are the programs that have an image, latchkey-NAME.
-var products = []struct{ name, description string }{
-	{"manager", "Latchkey's controllers: tenants, API tokens and their records on Kubernetes"},
-	{"apiserver", "Latchkey's API server: authenticates tenants' API tokens in front of the product's Public API"},
+// product is a program that has an image, latchkey-NAME.
+type product struct{ name, folder, description string }
+
+// products are those that are published.
+var products = []product{
+	{"manager", "cmd/manager", "Latchkey's controllers: tenants, API tokens and their records on Kubernetes"},
+	{"apiserver", "cmd/apiserver", "Latchkey's API server: authenticates tenants' API tokens in front of the product's Public API"},
+}
+
+// forTests have an image only where --only asks for it. It is never published.
+var forTests = []product{
+	{"e2e-backend", "test/e2e/backend", "The backend of Latchkey's own tests"},
 }
 
 type imageOptions struct {
@@ -40,7 +48,7 @@ func (o *imageOptions) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.platforms, "platforms", "linux/amd64,linux/arm64", "comma-separated platforms to publish")
 	flags.StringVar(&o.loadable, "loadable", "linux/"+runtime.GOARCH, "the platform of the archives for `docker load`, one of those")
 	flags.StringVar(&o.base, "base", "", "what the images stand on: an OCI layout's folder, or REFERENCE@sha256:… to pull (default: nothing)")
-	flags.StringVar(&o.only, "only", "", "make the image of this program only: manager or apiserver")
+	flags.StringVar(&o.only, "only", "", "make the image of this program only: manager, apiserver, or e2e-backend for the tests")
 	flags.BoolVar(&o.push, "push", false, "publish the images, signed in as docker is")
 }
 
@@ -67,12 +75,13 @@ func makeImages(ctx context.Context, o *options, src *source) error {
 	if err != nil {
 		return err
 	}
+	wanted, err := o.images.wanted()
+	if err != nil {
+		return err
+	}
 	var built []*builtImage
-	for _, product := range products {
-		if o.images.only != "" && o.images.only != product.name {
-			continue
-		}
-		image, err := makeImage(ctx, o, src, base, product.name, product.description, platforms)
+	for _, product := range wanted {
+		image, err := makeImage(ctx, o, src, base, product, platforms)
 		if err != nil {
 			return err
 		}
@@ -80,9 +89,6 @@ func makeImages(ctx context.Context, o *options, src *source) error {
 			return err
 		}
 		built = append(built, image)
-	}
-	if len(built) == 0 {
-		return fmt.Errorf("--only=%s: must be manager or apiserver", o.images.only)
 	}
 	if err := writeDigests(o.out, built); err != nil {
 		return err
@@ -93,21 +99,40 @@ func makeImages(ctx context.Context, o *options, src *source) error {
 	return publish(ctx, built)
 }
 
-func makeImage(ctx context.Context, o *options, src *source, base *baseImage, product, description string, platforms []platform) (*builtImage, error) {
-	reference, err := name.NewTag(o.images.repository+"/latchkey-"+product+":"+src.version, name.StrictValidation)
+// wanted are the programs to make images of.
+func (o *imageOptions) wanted() ([]product, error) {
+	if o.only == "" {
+		return products, nil
+	}
+	named := func(p product) bool { return p.name == o.only }
+	if i := slices.IndexFunc(products, named); i >= 0 {
+		return products[i : i+1], nil
+	}
+	i := slices.IndexFunc(forTests, named)
+	switch {
+	case i < 0:
+		return nil, fmt.Errorf("--only=%s: must be manager, apiserver or e2e-backend", o.only)
+	case o.push:
+		return nil, fmt.Errorf("--only=%s: is for tests and is not published", o.only)
+	}
+	return forTests[i : i+1], nil
+}
+
+func makeImage(ctx context.Context, o *options, src *source, base *baseImage, product product, platforms []platform) (*builtImage, error) {
+	reference, err := name.NewTag(o.images.repository+"/latchkey-"+product.name+":"+src.version, name.StrictValidation)
 	if err != nil {
 		return nil, fmt.Errorf("the image's name: %w", err)
 	}
 	built := &builtImage{reference: reference, index: empty.Index, images: map[platform]v1.Image{}}
-	labels := imageLabels(src, "latchkey-"+product, description, base)
+	labels := imageLabels(src, "latchkey-"+product.name, product.description, base)
 	for _, p := range platforms {
-		program, err := src.build(ctx, product, p)
+		program, err := src.build(ctx, product.folder, p)
 		if err != nil {
 			return nil, err
 		}
 		image, err := assemble(src, base, program, labels)
 		if err != nil {
-			return nil, fmt.Errorf("image of %s for %s: %w", product, p, err)
+			return nil, fmt.Errorf("image of %s for %s: %w", product.name, p, err)
 		}
 		built.images[p] = image
 		built.index = mutate.AppendManifests(built.index, mutate.IndexAddendum{

@@ -33,7 +33,7 @@ func makePlugin(ctx context.Context, o *options, src *source) error {
 	}
 	manifest := newKrewManifest(src)
 	for _, p := range platforms {
-		program, err := src.build(ctx, plugin, p)
+		program, err := src.build(ctx, "cmd/"+plugin, p)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,125 @@
+// Command backend is what the end-to-end tests put behind Latchkey: the example
+// backend, large bodies, and a page of the product's own.
+//
+//	backend          serves
+//	backend kill UID kills a pod's processes, from a pod with the host's processes
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/examplebackend"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	run := serve
+	if len(os.Args) == 3 && os.Args[1] == "kill" {
+		run = func(context.Context) error { return kill(os.Args[2]) }
+	}
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "backend:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("/", examplebackend.New(examplebackend.Options{}))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "The product's own page of %s\n", r.Host)
+	})
+	mux.HandleFunc("PUT /api/v1/files/{name}", upload)
+	mux.HandleFunc("GET /api/v1/files/{name}", download)
+	server := &http.Server{
+		Addr: ":8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_ = server.Shutdown(grace)
+	})
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// upload answers with how many bytes came, and their SHA-256.
+func upload(w http.ResponseWriter, r *http.Request) {
+	hash := sha256.New()
+	n, err := io.Copy(hash, r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	fmt.Fprintf(w, "%d %x\n", n, hash.Sum(nil))
+}
+
+// download sends as many bytes as the query says, without a Content-Length.
+func download(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.ParseInt(r.URL.Query().Get("bytes"), 10, 64)
+	if err != nil {
+		http.Error(w, "say ?bytes=", http.StatusBadRequest)
+		return
+	}
+	_, _ = io.CopyN(w, zeros{}, n) // fails only where the client is gone
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// kill sends SIGKILL to the programs of the pod, whose UID is in their cgroups'
+// names. The pod's sandbox is left alone: its container is to be restarted.
+func kill(uid string) error {
+	files, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		return err
+	}
+	killed := 0
+	for _, file := range files {
+		content, err := os.ReadFile(file) //nolint:gosec // a file of /proc
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// systemd's names have no hyphens.
+		if !strings.Contains(strings.ReplaceAll(string(content), "_", "-"), uid) {
+			continue
+		}
+		dir := filepath.Dir(file)
+		if name, _ := os.ReadFile(filepath.Join(dir, "comm")); strings.TrimSpace(string(name)) == "pause" { //nolint:gosec // a file of /proc
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("process %d: %w", pid, err)
+		}
+		killed++
+	}
+	if killed == 0 {
+		return fmt.Errorf("the pod %s has no processes here", uid)
+	}
+	return nil
+}
