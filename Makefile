@@ -40,6 +40,18 @@ build: need-go ## Build manager, apiserver and kubectl-latchkey into bin/
 test: need-go ## Run all tests, against a real control plane; ARGS='-run TestX ./api/...' runs some
 	@bash hack/test.sh $(ARGS)
 
+.PHONY: e2e
+e2e: need-go ## Test a whole installation on the cluster of the current kubeconfig; see docs/guides/kind.md
+	@bash hack/e2e.sh
+
+.PHONY: kind-up
+kind-up: ## Make a kind cluster with Traefik for `make e2e`; needs kind and docker, podman or nerdctl
+	@bash hack/kind/up.sh
+
+.PHONY: kind-down
+kind-down: ## Delete that cluster
+	@bash hack/kind/down.sh
+
 .PHONY: lint
 lint: need-go ## Check the code with golangci-lint (its first use builds it)
 	$(lint) run
