@@ -97,7 +97,7 @@ func install(t *testing.T, w *world) {
 			t.Errorf("%s enforces the Pod Security Standard %q", namespace, got)
 		}
 	}
-	for _, line := range strings.Split(w.kubectl(t, "-n", system, "get", "pods", "-o", `jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{"\n"}{end}`), "\n") {
+	for line := range strings.SplitSeq(w.kubectl(t, "-n", system, "get", "pods", "-o", `jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{"\n"}{end}`), "\n") {
 		if !strings.HasSuffix(line, " 0") {
 			t.Errorf("a container was restarted: %s", line)
 		}

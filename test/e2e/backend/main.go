@@ -41,7 +41,7 @@ func serve(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", examplebackend.New(examplebackend.Options{}))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "The product's own page of %s\n", r.Host)
+		_, _ = fmt.Fprintf(w, "The product's own page of %s\n", r.Host)
 	})
 	mux.HandleFunc("PUT /api/v1/files/{name}", upload)
 	mux.HandleFunc("GET /api/v1/files/{name}", download)
@@ -68,7 +68,7 @@ func upload(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	fmt.Fprintf(w, "%d %x\n", n, hash.Sum(nil))
+	_, _ = fmt.Fprintf(w, "%d %x\n", n, hash.Sum(nil))
 }
 
 // download sends as many bytes as the query says, without a Content-Length.
