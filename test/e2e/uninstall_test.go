@@ -71,7 +71,7 @@ func uninstall(t *testing.T, w *world) {
 		return nil
 	})
 	for _, namespace := range []string{"tenant-acme", "globex-apps"} {
-		if content := w.kubectl(t, "get", "namespace", namespace, "-o", "jsonpath={.metadata}"); strings.Contains(strings.ReplaceAll(content, "e2e.latchkey.dev/made", ""), "latchkey") {
+		if content := w.kubectl(t, "get", "namespace", namespace, "-o", "jsonpath={.metadata.labels} {.metadata.annotations} {.metadata.ownerReferences}"); strings.Contains(strings.ReplaceAll(content, "e2e.latchkey.dev/made", ""), "latchkey") {
 			t.Errorf("namespace %s still has %s", namespace, content)
 		}
 	}

@@ -91,7 +91,7 @@ func (w *world) kubectl(t *testing.T, args ...string) string {
 
 func (w *world) apply(t *testing.T, yaml string) {
 	t.Helper()
-	w.do(t, yaml, "kubectl", "apply", "-f", "-")
+	w.do(t, yaml, "kubectl", "apply", "--server-side", "-f", "-")
 }
 
 // guide returns the commands below a heading of the guide, a block each.
