@@ -29,7 +29,7 @@ func ingressRule(host string, basePaths ...string) networkingv1.IngressRule {
 	var paths []networkingv1.HTTPIngressPath
 	for _, base := range basePaths {
 		paths = append(paths,
-			path(base+"/token", networkingv1.PathTypeExact, "latchkey-portal"),
+			path(base+"/token", networkingv1.PathTypePrefix, "latchkey-portal"),
 			path(base+"/tokens", networkingv1.PathTypePrefix, "latchkey-portal"),
 			path(base, networkingv1.PathTypePrefix, "latchkey-apiserver"))
 	}

@@ -56,7 +56,8 @@ describe_cluster() {
       cluster_scripts || fail "the cluster's scripts are not in $REALCLUSTER: set REALCLUSTER to their folder"
       E2E_LOAD=${E2E_LOAD:-$REALCLUSTER/load-image.sh}
       : "${E2E_INGRESS:=$(of_scripts NODE_IP)}" "${E2E_TRUSTED_PROXIES:=$(of_scripts POD_CIDR)}" "${E2E_TRAEFIK_IMAGE:=localhost/realcluster/traefik:1}"
-      kubectl -n ingress get deployment traefik >/dev/null 2>&1 || "$REALCLUSTER/ingress-up.sh" ;;
+      kubectl -n ingress get deployment traefik >/dev/null 2>&1 ||
+        INGRESS_ARGS=--providers.kubernetesingress.strictprefixmatching=true "$REALCLUSTER/ingress-up.sh" ;;
   esac
   [ -n "${E2E_LOAD:-}" ] || fail "this is neither kind's cluster nor that of the scripts: set E2E_LOAD to a command that loads an image's archive"
   [ -n "${E2E_INGRESS:-}" ] || fail "set E2E_INGRESS to the address of the Ingress controller"

@@ -52,24 +52,20 @@ type IngressConfig struct {
 }
 
 // paths are what is routed to Latchkey on a tenant's host: the portal's own paths
-// and, below the base path, all else to the API. Exact paths and longer ones go
-// before shorter ones wherever the Ingress controller follows the standard.
+// and, below the base path, all else to the API. A longer path goes before a
+// shorter one.
 func (c *IngressConfig) paths(basePath string) []*networkingv1ac.HTTPIngressPathApplyConfiguration {
 	var paths []*networkingv1ac.HTTPIngressPathApplyConfiguration
 	for _, p := range surface.PortalPaths(basePath) {
-		pathType := networkingv1.PathTypeExact
-		if p.Prefix {
-			pathType = networkingv1.PathTypePrefix
-		}
-		paths = append(paths, c.path(p.Path, pathType, c.PortalService))
+		paths = append(paths, c.path(p, c.PortalService))
 	}
-	return append(paths, c.path(basePath, networkingv1.PathTypePrefix, c.Service))
+	return append(paths, c.path(basePath, c.Service))
 }
 
-func (c *IngressConfig) path(path string, pathType networkingv1.PathType, service string) *networkingv1ac.HTTPIngressPathApplyConfiguration {
+func (c *IngressConfig) path(path, service string) *networkingv1ac.HTTPIngressPathApplyConfiguration {
 	return networkingv1ac.HTTPIngressPath().
 		WithPath(path).
-		WithPathType(pathType).
+		WithPathType(networkingv1.PathTypePrefix).
 		WithBackend(networkingv1ac.IngressBackend().WithService(networkingv1ac.IngressServiceBackend().
 			WithName(service).
 			WithPort(networkingv1ac.ServiceBackendPort().WithNumber(c.Port))))

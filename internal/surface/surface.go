@@ -27,28 +27,19 @@ var names = []struct {
 	name string
 }{{API, "api"}, {Portal, "portal"}}
 
-// Path is a path of the portal on a tenant's host, below the base path.
-type Path struct {
-	// Path begins with a slash.
-	Path string
-	// Prefix says that all below the path is the portal's too. Without it the path
-	// has to match exactly.
-	Prefix bool
-}
-
-// portalPaths is the one list of what the portal has below a base path. Whoever
-// adds an endpoint adds its path here.
-var portalPaths = []Path{
-	{Path: "/token"},
-	{Path: "/tokens", Prefix: true},
-}
+// portalPaths is the one list of what the portal has below a base path, each with
+// all that is below it. Whoever adds an endpoint adds its path here. None is
+// exact: Traefik prefers the longer rule, and its rule for an exact path may be
+// shorter than that for the base path.
+var portalPaths = []string{"/token", "/tokens"}
 
 // PortalPaths are the portal's paths on the hosts of tenants with the base path,
-// the base path included. All else below it is the API's.
-func PortalPaths(basePath string) []Path {
-	paths := make([]Path, len(portalPaths))
+// the base path included. All that is below them is the portal's too, and all else
+// below the base path is the API's.
+func PortalPaths(basePath string) []string {
+	paths := make([]string, len(portalPaths))
 	for i, p := range portalPaths {
-		paths[i] = Path{Path: basePath + p.Path, Prefix: p.Prefix}
+		paths[i] = basePath + p
 	}
 	return paths
 }
@@ -57,8 +48,8 @@ func PortalPaths(basePath string) []Path {
 // takes the bytes as they were sent: nothing is decoded.
 func Of(path string) Set {
 	for _, p := range portalPaths {
-		rest, below := strings.CutPrefix(path, p.Path)
-		if below && (rest == "" || p.Prefix && rest[0] == '/') {
+		rest, below := strings.CutPrefix(path, p)
+		if below && (rest == "" || rest[0] == '/') {
 			return Portal
 		}
 	}

@@ -40,8 +40,9 @@ func TestOf(t *testing.T) {
 		"/orders":        surface.API,
 		"/orders/token":  surface.API,
 		"/token":         surface.Portal,
-		"/token/":        surface.API,
-		"/token/x":       surface.API,
+		"/token/":        surface.Portal,
+		"/token/x":       surface.Portal,
+		"/tokenize":      surface.API,
 		"/tok%65n":       surface.API,
 		"/Token":         surface.API,
 		"/tokens":        surface.Portal,
@@ -61,12 +62,10 @@ func TestOf(t *testing.T) {
 func TestPortalPathsAgreeWithOf(t *testing.T) {
 	const base = "/v2/api"
 	for _, p := range surface.PortalPaths(base) {
-		below := p.Path[len(base):]
-		if surface.Of(below) != surface.Portal {
-			t.Errorf("%s is the portal's, but not to the server", p.Path)
-		}
-		if got := surface.Of(below+"/x") == surface.Portal; got != p.Prefix {
-			t.Errorf("%s/x is the portal's to the server: %t; to an Ingress: %t", p.Path, got, p.Prefix)
+		for _, below := range []string{"", "/", "/x"} {
+			if path := p + below; surface.Of(path[len(base):]) != surface.Portal {
+				t.Errorf("%s is the portal's, but not to the server", path)
+			}
 		}
 	}
 }

@@ -42,6 +42,7 @@ func story(t *testing.T, w *world) {
 	other := w.kubectl(t, "latchkey", "issue", "ci", "-n", "globex-apps", "--as=globex-admin")
 	w.tokens = append(w.tokens, w.token, other)
 	w.answered(t, w.token, 200, "")
+	eventually(t, within, func() error { return w.curl(t, "globex", endpoint, other).is(200, "") }) // it has a route of its own
 
 	t.Run("the customer's line", func(t *testing.T) { w.customersLine(t) })
 	t.Run("what the backend is told", func(t *testing.T) { w.toldBackend(t) })
