@@ -99,8 +99,8 @@ func podsAreKilled(t *testing.T, w *world) {
 			l.end()
 			t.Log(l)
 			if n := len(l.failures); n > 0 {
-				last := l.failures[n-1]
-				t.Logf("the last failure was %s after the kill: %s", last.at-killed, last)
+				first, last := l.failures[0], l.failures[n-1]
+				t.Logf("some requests failed for %s: %s", last.at-first.at, last)
 				if last.at > killed+recovery {
 					t.Errorf("requests failed for longer than %s", recovery)
 				}
