@@ -40,8 +40,8 @@ func main() {
 func serve(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", examplebackend.New(examplebackend.Options{}))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(w, "The product's own page of %s\n", r.Host)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "The product's own page\n")
 	})
 	mux.HandleFunc("PUT /api/v1/files/{name}", upload)
 	mux.HandleFunc("GET /api/v1/files/{name}", download)
