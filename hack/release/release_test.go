@@ -445,7 +445,8 @@ func TestWrongArguments(t *testing.T) {
 		"images -platforms=linux":                  "must be like linux/amd64",
 		"images -platforms=linux/x,linux/x":        "twice",
 		"images -platforms=linux/x":                "--loadable",
-		"images -only=kubectl-latchkey":            "must be manager or apiserver",
+		"images -only=kubectl-latchkey":            "must be manager, apiserver or e2e-backend",
+		"images -only=e2e-backend -push":           "is for tests and is not published",
 		"images -only=manager -repository=A/b":     "the image's name",
 		"images -base=gcr.io/distroless/static:no": "REFERENCE@sha256",
 	} {
