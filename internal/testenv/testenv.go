@@ -158,11 +158,12 @@ func ignoreNotServed(err error) error {
 }
 
 // Eventually polls the condition until it returns nil, and fails the test with
-// its last error when that does not happen in time. The limit is long because
+// its last error when that does not happen in time. The limit is long: programs may
+// be compiled meanwhile, on a busy machine, and
 // the garbage collector looks for new kinds only every 30 seconds.
 func Eventually(t testing.TB, condition func() error) {
 	t.Helper()
-	const limit = 90 * time.Second
+	const limit = 5 * time.Minute
 	var last error
 	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, limit, true, func(context.Context) (bool, error) {
 		last = condition()
