@@ -152,9 +152,9 @@ func (r *Reconciler) policyOf(ctx context.Context, tenant *v1alpha1.Tenant) (*po
 }
 
 // writeStatus writes the status where it differs, and announces what changed. It
-// is a merge patch, which costs a kube-apiserver half of what server-side apply
-// does. With the resourceVersion it can't reach a successor of the same name,
-// nor undo what a newer reconciliation wrote.
+// is a merge patch, which costs a kube-apiserver less than server-side apply does
+// (docs/adr/0008-status-by-merge-patch.md). With the resourceVersion it can't reach
+// a successor of the same name, nor undo what a newer reconciliation wrote.
 func (r *Reconciler) writeStatus(ctx context.Context, object *v1alpha1.ApiToken, status *v1alpha1.ApiTokenStatus) error {
 	if equality.Semantic.DeepEqual(&object.Status, status) {
 		return nil

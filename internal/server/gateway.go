@@ -27,7 +27,7 @@ var gateways = map[string]gateway{
 
 type gateway struct {
 	// describe says what is asked about. rest is what follows the gateway's name in
-	// the target of its own request.
+	// the target of its own request, from the slash or question mark on.
 	describe func(r *http.Request, rest string) (described, bool)
 	// only401And403 says that the gateway takes every other status for a fault of
 	// this server's.
@@ -48,13 +48,24 @@ func describeNginx(r *http.Request, _ string) (described, bool) {
 }
 
 // describeIngressNginx reads what ingress-nginx sends for the annotation auth-url:
-// the whole URL, as its own configuration and not the client made it.
-func describeIngressNginx(r *http.Request, _ string) (described, bool) {
+// the whole URL. Its host is the client's word, which in the absolute form is not
+// the host that nginx routes by: the annotation has to say that one too, as
+// ?host=$host, and the two must agree.
+func describeIngressNginx(r *http.Request, rest string) (described, bool) {
 	method, ok := only(r, "X-Original-Method")
 	whole, ok2 := only(r, "X-Original-Url")
-	_, afterScheme, ok3 := strings.Cut(whole, "://")
-	host, target, ok4 := strings.Cut(afterScheme, "/")
-	return described{method, host, "/" + target}, ok && ok2 && ok3 && ok4
+	routed, ok3 := strings.CutPrefix(rest, "?host=")
+	_, afterScheme, ok4 := strings.Cut(whole, "://")
+	host, target, ok5 := strings.Cut(afterScheme, "/")
+	ok6 := strings.EqualFold(withoutPort(host), routed) && routed != ""
+	return described{method, host, "/" + target}, ok && ok2 && ok3 && ok4 && ok5 && ok6
+}
+
+func withoutPort(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && digits(host[i+1:]) {
+		return host[:i]
+	}
+	return host
 }
 
 // describeTraefik reads what the ForwardAuth middleware sends.
@@ -68,7 +79,7 @@ func describeTraefik(r *http.Request, _ string) (described, bool) {
 // describeEnvoy reads what the HTTP service of ext_authz sends: the request's own
 // method, host and path, the path after path_prefix.
 func describeEnvoy(r *http.Request, rest string) (described, bool) {
-	return described{r.Method, r.Host, rest}, true
+	return described{r.Method, r.Host, rest}, strings.HasPrefix(rest, "/")
 }
 
 func only(r *http.Request, name string) (string, bool) {
@@ -87,30 +98,42 @@ func (s *Server) GatewayHandler() http.Handler {
 		started := time.Now()
 		recorder := &responseRecorder{ResponseWriter: w}
 		c := &call{w: recorder, r: r}
-		p := s.judge(c)
-		if recorder.status == 0 {
-			recorder.WriteHeader(http.StatusOK)
-		}
-		s.account(c, recorder, p, time.Since(started))
+		var p *problem
+		defer func() {
+			if cause := recover(); cause != nil {
+				p = s.recovered(c, recorder, false, cause)
+			}
+			if recorder.status == 0 {
+				recorder.WriteHeader(http.StatusOK)
+			}
+			s.account(c, recorder, p, time.Since(started))
+		}()
+		p = s.judge(c)
 	})
 }
 
 // judge answers a gateway. c.r becomes the request that it asks about.
 func (s *Server) judge(c *call) *problem {
-	name, rest, _ := strings.Cut(strings.TrimPrefix(c.r.RequestURI, "/auth/"), "/")
-	name, _, _ = strings.Cut(name, "?")
+	name, below := strings.CutPrefix(c.r.RequestURI, "/auth/")
+	rest := ""
+	if i := strings.IndexAny(name, "/?"); i >= 0 {
+		name, rest = name[:i], name[i:]
+	}
 	g, known := gateways[name]
-	if !known || !strings.HasPrefix(c.r.RequestURI, "/auth/") {
+	if !known || !below {
 		c.w.WriteHeader(http.StatusNotFound)
 		return problemNotFound
 	}
-	asked, ok := g.asked(c.r, "/"+rest)
+	asked, ok := g.asked(c.r, rest)
 	if !ok {
 		c.w.WriteHeader(http.StatusBadRequest)
 		return requestRefused("The gateway did not describe one request.")
 	}
 	c.r = asked
 	p := s.locate(c)
+	if p == nil {
+		p = guardGatewayUpgrade(c)
+	}
 	if p == nil {
 		p = s.identify(c, s.config.Clock.Now())
 	}
@@ -126,6 +149,16 @@ func (s *Server) judge(c *call) *problem {
 	h.Set(proxy.HeaderTokenScopes, strings.Join(c.token.Scopes, " "))
 	h.Set(HeaderTokenExpires, rfc3339(c.token.NotAfter))
 	return nil
+}
+
+// guardGatewayUpgrade refuses a request to switch protocols where the PublicApi does
+// not allow it. Gateways keep the header Connection to themselves; what a client
+// needs for a WebSocket they pass on.
+func guardGatewayUpgrade(c *call) *problem {
+	if c.api.WebSocket || len(c.r.Header["Upgrade"]) == 0 && len(c.r.Header["Sec-Websocket-Key"]) == 0 {
+		return nil
+	}
+	return requestRefused("This API does not switch protocols.")
 }
 
 // asked is the request that the gateway asks about. Its headers are those that the

@@ -26,7 +26,7 @@ var gateways = map[string]func(r *http.Request, q question){
 		r.Header.Set("X-Original-URI", q.target)
 	},
 	"ingress-nginx": func(r *http.Request, q question) {
-		r.URL.Path, r.Host = "/auth/ingress-nginx", "latchkey-gateway.latchkey-system.svc"
+		r.URL.Path, r.URL.RawQuery, r.Host = "/auth/ingress-nginx", "host="+q.host, "latchkey-gateway.latchkey-system.svc"
 		r.Header.Set("X-Original-Method", q.method)
 		r.Header.Set("X-Original-URL", "https://"+q.host+q.target)
 	},
@@ -244,6 +244,55 @@ func TestGatewayDecidesAsTheFrontDoor(t *testing.T) {
 		forEachGateway(t, func(t *testing.T, gateway string) {
 			if asked := h.ask(url, gateway, aboutExample, plaintext); asked.StatusCode != direct.StatusCode {
 				t.Errorf("token %s: status %d, and %d directly", name, asked.StatusCode, direct.StatusCode)
+			}
+		})
+	}
+}
+
+// By the absolute form nginx routes to another host than Host names, which is what
+// ingress-nginx puts into X-Original-URL.
+func TestIngressNginxSaysWhichHostItRoutesBy(t *testing.T) {
+	h := newHarness(t)
+	plaintext, url := h.issue("acme").Token.Reveal(), h.gateway()
+	for query, status := range map[string]int{
+		"host=acme.example.com": http.StatusOK, "host=ACME.example.com": http.StatusOK,
+		"host=globex.example.com": http.StatusBadRequest, "host=": http.StatusBadRequest, "": http.StatusBadRequest, "x=acme.example.com": http.StatusBadRequest,
+	} {
+		response := h.ask(url, "ingress-nginx", aboutExample, plaintext, func(r *http.Request) { r.URL.RawQuery = query })
+		if response.StatusCode != status {
+			t.Errorf("?%s: status %d, want %d", query, response.StatusCode, status)
+		}
+	}
+}
+
+// Envoy's own path is what it forwards: a query that looks like one is none.
+func TestEnvoysPathIsAPath(t *testing.T) {
+	h := newHarness(t)
+	plaintext, url := h.issue("acme").Token.Reveal(), h.gateway()
+	for _, target := range []string{"/auth/envoy", "/auth/envoy?x=/api/v1/x", "/auth/envoy?x/api/v1/x", "/auth/envoyx/api/v1/x"} {
+		response := h.ask(url, "envoy", aboutExample, plaintext, func(r *http.Request) { r.URL.Opaque, r.URL.RawQuery = target, "" })
+		if response.StatusCode < http.StatusBadRequest {
+			t.Errorf("%s: status %d", target, response.StatusCode)
+		}
+	}
+}
+
+func TestGatewayAsksAboutAnUpgrade(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		forEachGateway(t, func(t *testing.T, gateway string) {
+			h := newHarness(t, withAPI(func(a *v1alpha1.PublicApiSpec) {
+				if allowed {
+					a.Upgrades = []v1alpha1.UpgradeProtocol{v1alpha1.UpgradeWebSocket}
+				}
+			}))
+			response := h.ask(h.gateway(), gateway, aboutExample, h.issue("acme").Token.Reveal(), func(r *http.Request) {
+				r.Header.Set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
+			})
+			if allowed && response.StatusCode != http.StatusOK {
+				t.Errorf("status %d where WebSocket is allowed", response.StatusCode)
+			}
+			if !allowed {
+				wantRefusal(t, response, refusalStatus(gateway, http.StatusBadRequest), "request-refused")
 			}
 		})
 	}

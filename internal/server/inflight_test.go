@@ -312,6 +312,25 @@ func TestChangesWhileARequestIsAdmittedAreNotMissed(t *testing.T) {
 	}
 }
 
+// A Tenant that is suspended between its look-up and that of the token.
+func TestTenantSuspendedWhileARequestIsAdmitted(t *testing.T) {
+	h := newHarness(t, withAPI(func(a *v1alpha1.PublicApiSpec) { a.CORS = &v1alpha1.CORS{AllowedOrigins: []string{"*"}} }))
+	i := h.issue("acme")
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, endpoint, nil)
+	r.Host = acmeHost
+	r.Header.Set("Origin", "https://app.example.org")
+	r.Header.Set("Authorization", "token "+i.Token.Reveal())
+	w := &discard{header: http.Header{}, hook: func() { // CORS comes before the token
+		suspended := directorytest.Tenant("acme")
+		suspended.Spec.Suspended = true
+		directorytest.Must(t, h.stores.Tenants.Update(suspended))
+	}}
+	h.handler.ServeHTTP(w, r)
+	if w.status != http.StatusForbidden {
+		t.Errorf("status %d, want 403", w.status)
+	}
+}
+
 // hookedContext calls the hook when somebody first derives a context from it.
 type hookedContext struct {
 	context.Context
@@ -329,9 +348,18 @@ func (c *hookedContext) Done() <-chan struct{} {
 type discard struct {
 	header http.Header
 	status int
+	// hook is called once, when the headers are first asked for.
+	hook func()
 }
 
-func (w *discard) Header() http.Header         { return w.header }
+func (w *discard) Header() http.Header {
+	if hook := w.hook; hook != nil {
+		w.hook = nil
+		hook()
+	}
+	return w.header
+}
+
 func (w *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (w *discard) WriteHeader(status int)      { w.status = status }
 

@@ -101,6 +101,8 @@ type call struct {
 	tenant *directory.Tenant
 	api    *directory.API
 	token  *directory.Token
+	// generation is the directory's before anything was looked up in it.
+	generation uint64
 	// end closes a request that was registered as under way.
 	end func()
 }
@@ -141,6 +143,7 @@ func (s *Server) locate(c *call) *problem {
 	if !s.config.Directory.Synced() {
 		return problemStale
 	}
+	c.generation = s.config.Directory.Generation()
 	return s.resolve(c)
 }
 
@@ -183,7 +186,6 @@ func (s *Server) identify(c *call, now time.Time) (p *problem) {
 
 // admit authenticates the request and makes it end with its token.
 func (s *Server) admit(c *call) *problem {
-	generation := s.config.Directory.Generation()
 	if p := s.identify(c, s.config.Clock.Now()); p != nil {
 		return p
 	}
@@ -196,7 +198,7 @@ func (s *Server) admit(c *call) *problem {
 	c.end = func() { s.inflight.end(flight); leave() }
 	// The observer may have missed what changed between the look-up and the
 	// registration.
-	if s.config.Directory.Generation() != generation || !s.config.Clock.Now().Before(c.token.NotAfter) {
+	if s.config.Directory.Generation() != c.generation || !s.config.Clock.Now().Before(c.token.NotAfter) {
 		s.inflight.recheck(flight, s.currentToken)
 	}
 	var p *problem

@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -218,6 +219,7 @@ func TestGuide(t *testing.T) {
 			t.Run("refused", func(t *testing.T) { refused(t, w, address) })
 			t.Run("forged headers", func(t *testing.T) { forged(t, w, address) })
 			t.Run("ambiguous paths", func(t *testing.T) { ambiguous(t, w, address) })
+			t.Run("another host in the request line", func(t *testing.T) { absolute(t, w, address) })
 			t.Run("addresses", func(t *testing.T) { addresses(t, w, address) })
 		})
 	}
@@ -310,11 +312,31 @@ func forged(t *testing.T, w *world, address string) {
 // such a path or repair it before it asks, but not afterwards.
 func ambiguous(t *testing.T, w *world, address string) {
 	plaintext := issue(t, w, "acme").Token.Reveal()
-	for _, target := range []string{"/api/v1/../v1/orders", "/api/v1/a//b", "/api/v1/%2e%2e/x", "/api/v1/a%2fb", "/api/v1/x?a=1;b=2"} {
+	for _, target := range []string{"/api/v1/../v1/orders", "/api/v1/a//b", "/api/v1/%2e%2e/x", "/api/v1/a%2fb", "/api/v1/x?a=1;b=2",
+		"/api/v1/%61bc", "/api/v1/a%7eb", "/api/v1/x?q=%61;", "/api/v1/a%20b?c=%2e%2e"} {
 		a := call(t, address, "acme.example.com", target, plaintext)
 		if asked := w.asked.Load(); a.status < 400 && a.sent.URI != asked {
 			t.Errorf("%s: asked about %s, the backend was sent %s", target, asked, a.sent.URI)
 		}
+	}
+}
+
+// The host that a gateway routes by is the one that it asks about, also where the
+// request line has another than Host (Caddy CVE-2026-27588).
+func absolute(t *testing.T, w *world, address string) {
+	connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	directorytest.Must(t, err)
+	defer func() { _ = connection.Close() }()
+	directorytest.Must(t, connection.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = fmt.Fprintf(connection, "GET http://globex.example.com/api/v1/x HTTP/1.1\r\nHost: acme.example.com\r\nAuthorization: token %s\r\nConnection: close\r\n\r\n",
+		issue(t, w, "acme").Token.Reveal())
+	directorytest.Must(t, err)
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	directorytest.Must(t, err)
+	defer func() { _ = response.Body.Close() }()
+	var sent struct{ Host string }
+	if response.StatusCode < 400 && (json.NewDecoder(response.Body).Decode(&sent) != nil || sent.Host != "acme.example.com") {
+		t.Errorf("status %d: a token of acme's reached %s", response.StatusCode, sent.Host)
 	}
 }
 
