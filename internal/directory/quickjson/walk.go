@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -11,7 +12,8 @@ import (
 var errUnexpected = errors.New("unexpected JSON")
 
 // eachMember calls visit with the members of an object, one after the other; null
-// has none. It trusts that values are valid JSON, which the watch's framer checks,
+// has none. A key that is there twice, of which decoders make different things, is
+// an error. It trusts that values are valid JSON, which the watch's framer checks,
 // as far as it may: nonsense gives nonsense or an error, never a panic.
 func eachMember(data []byte, visit func(key string, value []byte) error) error {
 	data = space(data)
@@ -25,11 +27,16 @@ func eachMember(data []byte, visit func(key string, value []byte) error) error {
 	if len(data) > 0 && data[0] == '}' {
 		return nil
 	}
+	seen := make([]string, 0, 16)
 	for {
 		key, rest, err := member(data)
 		if err != nil {
 			return err
 		}
+		if slices.Contains(seen, key) {
+			return errUnexpected
+		}
+		seen = append(seen, key)
 		end := valueLength(rest)
 		if end <= 0 {
 			return errUnexpected
