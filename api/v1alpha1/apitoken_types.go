@@ -16,6 +16,7 @@ import (
 // +kubebuilder:printcolumn:name="REASON",type=string,JSONPath=`.status.conditions[?(@.type=="Active")].reason`
 // +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.status.credential.id`
 // +kubebuilder:printcolumn:name="EXPIRES",type=string,JSONPath=`.status.credential.expiresAt`
+// +kubebuilder:printcolumn:name="LAST USED",type=string,JSONPath=`.status.credential.lastUsedAt`
 // +kubebuilder:printcolumn:name="OWNER",type=string,JSONPath=`.spec.owner`,priority=1
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 lower-case letters, digits and hyphens"
@@ -126,6 +127,14 @@ type Rotation struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be from 0s to 8760h"
 	Overlap *metav1.Duration `json:"overlap,omitempty"`
+
+	// dropPrevious is the id of a replaced credential that stops working now,
+	// before its overlap is over. Any other id than that of
+	// status.previousCredential does nothing.
+	// +optional
+	// +kubebuilder:validation:MaxLength=10
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]{10}$`
+	DropPrevious string `json:"dropPrevious,omitempty"`
 }
 
 // Credential is what a minted token leaves in the cluster.
@@ -155,6 +164,16 @@ type Credential struct {
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
 	IssuedAt metav1.Time `json:"issuedAt,omitzero"`
+
+	// notAfter is the latest instant at which the credential may work, in UTC and
+	// whole seconds, whatever spec and policy allow. Whoever had a credential
+	// minted by the rights of another token sets it, so that no token outlives the
+	// one that made it.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 }
 
 // ApiTokenStatus is what the controller made of an ApiToken. A record works only
@@ -172,6 +191,19 @@ type ApiTokenStatus struct {
 	// which is the end of the overlap or of its own time, whichever comes first.
 	// +optional
 	PreviousCredential *IssuedCredential `json:"previousCredential,omitempty"`
+
+	// useRecordedSince is the instant, in UTC, since when uses are recorded. Of a
+	// credential without a lastUsedAt no more is known than that it was not used
+	// since then, or since it was issued, whichever is later.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	UseRecordedSince *metav1.Time `json:"useRecordedSince,omitempty"`
+
+	// notice is the last notice of the expiry that was given as an event.
+	// +optional
+	Notice *Notice `json:"notice,omitempty"`
 
 	// revokedAt is when the controller first saw spec.revoked, in UTC.
 	// +optional
@@ -223,6 +255,35 @@ type IssuedCredential struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=64
 	Scopes []string `json:"scopes,omitempty"`
+
+	// issuedAt is when the credential was minted, in UTC.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	IssuedAt *metav1.Time `json:"issuedAt,omitempty"`
+
+	// lastUsedAt is when the credential was last accepted, in UTC. The API server
+	// writes it: the first use at once, later ones about hourly.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
+	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
+}
+
+// Notice is a notice of a credential's expiry.
+type Notice struct {
+	// credentialID is the public id of the credential that the notice is about.
+	// +required
+	// +kubebuilder:validation:MaxLength=10
+	CredentialID string `json:"credentialID,omitempty"`
+
+	// days is which of the policy's noticeDays it was.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=365
+	Days int32 `json:"days,omitempty"`
 }
 
 // ApiTokenList is a list of ApiTokens.

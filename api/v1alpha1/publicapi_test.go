@@ -253,6 +253,7 @@ func TestPublicApiDefaults(t *testing.T) {
 			MaxLifetime:     hours(365 * 24),
 			MaxOverlap:      hours(7 * 24),
 			MaxPerTenant:    1000,
+			SelfRotation:    v1alpha1.SelfRotationForbidden,
 			NoticeDays:      []int32{14, 7, 1},
 			Retention:       hours(30 * 24),
 		},
@@ -262,7 +263,7 @@ func TestPublicApiDefaults(t *testing.T) {
 		"empty":    `tokenPolicy: {}`,
 		"null":     "tokenPolicy: null\nbasePath: null",
 		"nulls in it": `tokenPolicy: {defaultLifetime: null, maxLifetime: null, maxOverlap: null, maxPerTenant: null,
-    noticeDays: null, retention: null}`,
+    selfRotation: null, noticeDays: null, retention: null}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSubject(t, publicApis, "default")

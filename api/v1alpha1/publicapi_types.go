@@ -151,6 +151,17 @@ type Scope struct {
 	Description string `json:"description,omitempty"`
 }
 
+// SelfRotation says whether a token may replace its own credential.
+//
+// +kubebuilder:validation:Enum=Forbidden;Allowed
+type SelfRotation string
+
+// The values of SelfRotation.
+const (
+	SelfRotationForbidden SelfRotation = "Forbidden"
+	SelfRotationAllowed   SelfRotation = "Allowed"
+)
+
 // TokenPolicy bounds the tokens that tenants may have. It applies when a
 // credential is issued; tightening it never breaks a live token.
 //
@@ -195,6 +206,14 @@ type TokenPolicy struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
 	MaxPerTenant int32 `json:"maxPerTenant,omitempty"`
+
+	// selfRotation says whether a token may replace its own credential, by POST to
+	// /token/rotate below the base path: Forbidden, the default, or Allowed. The new
+	// credential expires no later than the one that it replaces: more time takes a
+	// person.
+	// +optional
+	// +kubebuilder:default=Forbidden
+	SelfRotation SelfRotation `json:"selfRotation,omitempty"`
 
 	// noticeDays are the days before expiry at which a token's owner is told.
 	// The largest begins the time in which ExpiringSoon is True.

@@ -226,9 +226,9 @@ func TestColumns(t *testing.T) {
 	}{
 		{
 			apiTokens, `owner: ana`,
-			`{` + condition("Active") + `,"credential":{"id":"0123456789","digest":"d","expiresAt":"2027-01-31T00:00:00Z"}}`,
-			"Name:string ACTIVE:string REASON:string ID:string EXPIRES:string OWNER:string+ AGE:date",
-			[]any{"subject", "True", "Settled", "0123456789", "2027-01-31T00:00:00Z", "ana"},
+			`{` + condition("Active") + `,"credential":{"id":"0123456789","digest":"d","expiresAt":"2027-01-31T00:00:00Z","lastUsedAt":"2027-01-02T03:04:05Z"}}`,
+			"Name:string ACTIVE:string REASON:string ID:string EXPIRES:string LAST USED:string OWNER:string+ AGE:date",
+			[]any{"subject", "True", "Settled", "0123456789", "2027-01-31T00:00:00Z", "2027-01-02T03:04:05Z", "ana"},
 		},
 		{
 			tenants, `displayName: Acme`,

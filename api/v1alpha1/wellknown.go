@@ -32,6 +32,21 @@ const (
 	// AnnotationTokenPrefix, on a tenant's namespace, is the prefix that new
 	// tokens begin with, without the underscore.
 	AnnotationTokenPrefix = "latchkey.dev/token-prefix"
+	// AnnotationCreatedBy, AnnotationIssuedBy and AnnotationRevokedBy, on an
+	// ApiToken, name who made it, who had its present credential minted, and who
+	// revoked it. Anyone who may write the ApiToken can write them: they are claims,
+	// unless the ValidatingAdmissionPolicy in config/ makes them true.
+	AnnotationCreatedBy = "latchkey.dev/created-by"
+	AnnotationIssuedBy  = "latchkey.dev/issued-by"
+	AnnotationRevokedBy = "latchkey.dev/revoked-by"
+	// AnnotationCreatedVia, on an ApiToken, says what made it: ViaAPI or
+	// ViaSettings. The manager deletes such ApiTokens once they are past their
+	// retention; others it leaves to who applied them.
+	AnnotationCreatedVia = "latchkey.dev/created-via"
+	// ViaAPI and ViaSettings are the values of AnnotationCreatedVia.
+	ViaAPI      = "api"
+	ViaSettings = "settings"
+
 	// AnnotationMaxLifetime, on a tenant's namespace, is the longest lifetime
 	// that the PublicApi's token policy permits, as a Go duration.
 	AnnotationMaxLifetime = "latchkey.dev/max-lifetime"

@@ -32,6 +32,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.IssuedCredentialApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Member"):
 		return &apiv1alpha1.MemberApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Notice"):
+		return &apiv1alpha1.NoticeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PublicApi"):
 		return &apiv1alpha1.PublicApiApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PublicApiSpec"):

@@ -93,6 +93,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: credential
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.IssuedCredential
+    - name: notice
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.Notice
     - name: observedGeneration
       type:
         scalar: numeric
@@ -103,6 +106,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: revokedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: useRecordedSince
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.Backend
@@ -139,6 +145,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: issuedAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: notAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.IssuedCredential
   map:
     fields:
@@ -151,6 +160,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: id
       type:
         scalar: string
+    - name: issuedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: lastUsedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: scopes
       type:
         list:
@@ -174,6 +189,15 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.MemberRole
   scalar: string
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.Notice
+  map:
+    fields:
+    - name: credentialID
+      type:
+        scalar: string
+    - name: days
+      type:
+        scalar: numeric
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.PublicApi
   map:
     fields:
@@ -240,6 +264,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.Rotation
   map:
     fields:
+    - name: dropPrevious
+      type:
+        scalar: string
     - name: overlap
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
@@ -253,6 +280,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.SelfRotation
+  scalar: string
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.ServiceReference
   map:
     fields:
@@ -362,6 +391,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
       default: 720h
+    - name: selfRotation
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.SelfRotation
+      default: Forbidden
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.UpgradeProtocol
   scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition

@@ -20,6 +20,12 @@ type ApiTokenStatusApplyConfiguration struct {
 	// previousCredential is the one before it. It works until its expiresAt,
 	// which is the end of the overlap or of its own time, whichever comes first.
 	PreviousCredential *IssuedCredentialApplyConfiguration `json:"previousCredential,omitempty"`
+	// useRecordedSince is the instant, in UTC, since when uses are recorded. Of a
+	// credential without a lastUsedAt no more is known than that it was not used
+	// since then, or since it was issued, whichever is later.
+	UseRecordedSince *v1.Time `json:"useRecordedSince,omitempty"`
+	// notice is the last notice of the expiry that was given as an event.
+	Notice *NoticeApplyConfiguration `json:"notice,omitempty"`
 	// revokedAt is when the controller first saw spec.revoked, in UTC.
 	RevokedAt *v1.Time `json:"revokedAt,omitempty"`
 	// refusedCredentialID is the id of a credential that another ApiToken of the
@@ -57,6 +63,22 @@ func (b *ApiTokenStatusApplyConfiguration) WithCredential(value *IssuedCredentia
 // If called multiple times, the PreviousCredential field is set to the value of the last call.
 func (b *ApiTokenStatusApplyConfiguration) WithPreviousCredential(value *IssuedCredentialApplyConfiguration) *ApiTokenStatusApplyConfiguration {
 	b.PreviousCredential = value
+	return b
+}
+
+// WithUseRecordedSince sets the UseRecordedSince field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UseRecordedSince field is set to the value of the last call.
+func (b *ApiTokenStatusApplyConfiguration) WithUseRecordedSince(value v1.Time) *ApiTokenStatusApplyConfiguration {
+	b.UseRecordedSince = &value
+	return b
+}
+
+// WithNotice sets the Notice field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Notice field is set to the value of the last call.
+func (b *ApiTokenStatusApplyConfiguration) WithNotice(value *NoticeApplyConfiguration) *ApiTokenStatusApplyConfiguration {
+	b.Notice = value
 	return b
 }
 

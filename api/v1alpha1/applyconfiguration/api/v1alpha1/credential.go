@@ -21,6 +21,11 @@ type CredentialApplyConfiguration struct {
 	// clock, in UTC and whole seconds. A lifetime counts from it. It may not lie
 	// in the future.
 	IssuedAt *v1.Time `json:"issuedAt,omitempty"`
+	// notAfter is the latest instant at which the credential may work, in UTC and
+	// whole seconds, whatever spec and policy allow. Whoever had a credential
+	// minted by the rights of another token sets it, so that no token outlives the
+	// one that made it.
+	NotAfter *v1.Time `json:"notAfter,omitempty"`
 }
 
 // CredentialApplyConfiguration constructs a declarative configuration of the Credential type for use with
@@ -50,5 +55,13 @@ func (b *CredentialApplyConfiguration) WithDigest(value string) *CredentialApply
 // If called multiple times, the IssuedAt field is set to the value of the last call.
 func (b *CredentialApplyConfiguration) WithIssuedAt(value v1.Time) *CredentialApplyConfiguration {
 	b.IssuedAt = &value
+	return b
+}
+
+// WithNotAfter sets the NotAfter field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NotAfter field is set to the value of the last call.
+func (b *CredentialApplyConfiguration) WithNotAfter(value v1.Time) *CredentialApplyConfiguration {
+	b.NotAfter = &value
 	return b
 }

@@ -21,6 +21,11 @@ type IssuedCredentialApplyConfiguration struct {
 	// scopes are those that were granted to it. Taking one from the PublicApi's
 	// list later does not take it from here.
 	Scopes []string `json:"scopes,omitempty"`
+	// issuedAt is when the credential was minted, in UTC.
+	IssuedAt *v1.Time `json:"issuedAt,omitempty"`
+	// lastUsedAt is when the credential was last accepted, in UTC. The API server
+	// writes it: the first use at once, later ones about hourly.
+	LastUsedAt *v1.Time `json:"lastUsedAt,omitempty"`
 }
 
 // IssuedCredentialApplyConfiguration constructs a declarative configuration of the IssuedCredential type for use with
@@ -60,5 +65,21 @@ func (b *IssuedCredentialApplyConfiguration) WithScopes(values ...string) *Issue
 	for i := range values {
 		b.Scopes = append(b.Scopes, values[i])
 	}
+	return b
+}
+
+// WithIssuedAt sets the IssuedAt field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IssuedAt field is set to the value of the last call.
+func (b *IssuedCredentialApplyConfiguration) WithIssuedAt(value v1.Time) *IssuedCredentialApplyConfiguration {
+	b.IssuedAt = &value
+	return b
+}
+
+// WithLastUsedAt sets the LastUsedAt field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastUsedAt field is set to the value of the last call.
+func (b *IssuedCredentialApplyConfiguration) WithLastUsedAt(value v1.Time) *IssuedCredentialApplyConfiguration {
+	b.LastUsedAt = &value
 	return b
 }

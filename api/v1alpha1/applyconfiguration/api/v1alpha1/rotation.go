@@ -15,6 +15,10 @@ type RotationApplyConfiguration struct {
 	// own expiry, in whole hours, minutes and seconds. 0s (the default) stops it
 	// as soon as its successor works.
 	Overlap *v1.Duration `json:"overlap,omitempty"`
+	// dropPrevious is the id of a replaced credential that stops working now,
+	// before its overlap is over. Any other id than that of
+	// status.previousCredential does nothing.
+	DropPrevious *string `json:"dropPrevious,omitempty"`
 }
 
 // RotationApplyConfiguration constructs a declarative configuration of the Rotation type for use with
@@ -28,5 +32,13 @@ func Rotation() *RotationApplyConfiguration {
 // If called multiple times, the Overlap field is set to the value of the last call.
 func (b *RotationApplyConfiguration) WithOverlap(value v1.Duration) *RotationApplyConfiguration {
 	b.Overlap = &value
+	return b
+}
+
+// WithDropPrevious sets the DropPrevious field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DropPrevious field is set to the value of the last call.
+func (b *RotationApplyConfiguration) WithDropPrevious(value string) *RotationApplyConfiguration {
+	b.DropPrevious = &value
 	return b
 }

@@ -3,6 +3,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/latchkey-dev/latchkey/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -26,6 +27,11 @@ type TokenPolicyApplyConfiguration struct {
 	// maxPerTenant is how many ApiTokens of one tenant may have a live
 	// credential at a time.
 	MaxPerTenant *int32 `json:"maxPerTenant,omitempty"`
+	// selfRotation says whether a token may replace its own credential, by POST to
+	// /token/rotate below the base path: Forbidden, the default, or Allowed. The new
+	// credential expires no later than the one that it replaces: more time takes a
+	// person.
+	SelfRotation *apiv1alpha1.SelfRotation `json:"selfRotation,omitempty"`
 	// noticeDays are the days before expiry at which a token's owner is told.
 	// The largest begins the time in which ExpiringSoon is True.
 	NoticeDays []int32 `json:"noticeDays,omitempty"`
@@ -71,6 +77,14 @@ func (b *TokenPolicyApplyConfiguration) WithMaxOverlap(value v1.Duration) *Token
 // If called multiple times, the MaxPerTenant field is set to the value of the last call.
 func (b *TokenPolicyApplyConfiguration) WithMaxPerTenant(value int32) *TokenPolicyApplyConfiguration {
 	b.MaxPerTenant = &value
+	return b
+}
+
+// WithSelfRotation sets the SelfRotation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SelfRotation field is set to the value of the last call.
+func (b *TokenPolicyApplyConfiguration) WithSelfRotation(value apiv1alpha1.SelfRotation) *TokenPolicyApplyConfiguration {
+	b.SelfRotation = &value
 	return b
 }
 
