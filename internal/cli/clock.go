@@ -48,3 +48,13 @@ func (r dateRecorder) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets client-go find what is below, to cancel and to close.
 func (r dateRecorder) WrappedRoundTripper() http.RoundTripper { return r.next }
+
+// orNow is the date, or what this machine takes for it: good enough to say how
+// far away something is.
+func (d *serverDate) orNow() time.Time {
+	now, err := d.Time()
+	if err != nil {
+		return time.Now()
+	}
+	return now
+}

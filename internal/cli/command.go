@@ -30,8 +30,8 @@ func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Comma
 	root := &cobra.Command{
 		Use:         executableName,
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: displayName},
-		Short:       "Make, list and revoke API tokens",
-		Long: `Make, list and revoke the API tokens of a tenant.
+		Short:       "Make, rotate, audit and revoke API tokens",
+		Long: `Make, rotate, audit and revoke the API tokens of a tenant.
 
 A token is minted on this machine and shown once. The cluster keeps its digest,
 from which nobody can get it back.`,
@@ -52,7 +52,11 @@ from which nobody can get it back.`,
 		newCreateCommand(streams, cluster),
 		newIssueCommand(streams, cluster),
 		newListCommand(streams, cluster),
+		newShowCommand(streams, cluster),
+		newRotateCommand(streams, cluster),
 		newRevokeCommand(streams, cluster),
+		newAuditCommand(streams, cluster),
+		newWhoamiCommand(streams, cluster),
 		newVerifyCommand(streams),
 		newVersionCommand(streams, version),
 		newCompletionCommand(streams),

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -110,19 +109,23 @@ func (o *createOptions) Run(ctx context.Context) error {
 	if err := tenant.permits(&object.Spec); err != nil {
 		return err
 	}
+	user, err := session.user(ctx)
 	if !o.isOwnerSet {
-		object.Spec.Owner = o.currentUser(ctx, session)
+		object.Spec.Owner = o.ownerOf(user, err)
 	}
+	claim(object, v1alpha1.AnnotationCreatedBy, user)
 	asked := request{verb: "create", resource: apiTokens, namespace: session.namespace, name: o.name}
 	if o.dryRun == dryRunServer {
 		return o.rehearse(ctx, session, object, asked)
 	}
+	claim(object, v1alpha1.AnnotationIssuedBy, user)
 	i := issuance{
 		IOStreams:   o.IOStreams,
 		mintOptions: &o.mintOptions,
 		session:     session,
 		tenant:      tenant,
 		object:      object,
+		issuedAt:    tenant.now,
 		request:     asked,
 		record:      func(ctx context.Context) error { return session.client.Create(ctx, object) },
 	}
@@ -161,20 +164,18 @@ func (o *createOptions) apiToken(namespace string) *v1alpha1.ApiToken {
 // ownerPattern is that of spec.owner, which becomes an HTTP header.
 var ownerPattern = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
 
-// currentUser is who the API server takes the user for. A token without an owner
-// is better than none, so that whatever is in the way ends in a note.
-func (o *createOptions) currentUser(ctx context.Context, session *session) string {
+// ownerOf is the user as an owner. A token without an owner is better than none,
+// so that whatever is in the way ends in a note.
+func (o *createOptions) ownerOf(user string, err error) string {
 	note := func(format string, args ...any) string {
 		_, _ = fmt.Fprintf(o.ErrOut, "Note: the token gets no owner, %s. --owner names one.\n", fmt.Sprintf(format, args...))
 		return ""
 	}
-	review := &authenticationv1.SelfSubjectReview{}
-	if err := session.client.Create(ctx, review); err != nil {
-		return note("since the API server does not say who you are (%v)", err)
+	if err != nil {
+		return note("since %v", err)
 	}
-	name := review.Status.UserInfo.Username
-	if len(name) > maxOwnerLength || !ownerPattern.MatchString(name) {
-		return note("since your user name %q is too long, or not visible ASCII", name)
+	if len(user) > maxOwnerLength || !ownerPattern.MatchString(user) {
+		return note("since your user name %q is too long, or not visible ASCII", user)
 	}
-	return name
+	return user
 }

@@ -80,9 +80,11 @@ func (o *issueOptions) Run(ctx context.Context) error {
 		session:     session,
 		tenant:      tenant,
 		object:      object,
+		issuedAt:    tenant.now,
 		request:     asked,
 		record:      recordIn(session, object),
 	}
+	claim(object, v1alpha1.AnnotationIssuedBy, session.claimant(ctx, o.ErrOut))
 	return i.run(ctx)
 }
 
@@ -107,8 +109,8 @@ func awaitsCredential(object *v1alpha1.ApiToken) error {
 	case object.Spec.Revoked:
 		return errors.New("it is revoked, for good: create a new one")
 	case credential != nil:
-		return fmt.Errorf("it already has a credential, with id %s (%s). Replacing it is rotation, which this command does not do yet: create another ApiToken, and revoke this one when it is out of use",
-			credential.ID, state(object))
+		return fmt.Errorf("it already has a credential, with id %s (%s). Replacing it is rotation: run '%s rotate %s -n %s'",
+			credential.ID, state(object), displayName, object.Name, object.Namespace)
 	default:
 		return nil
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -95,34 +96,35 @@ func (o *listOptions) printTable(list *v1alpha1.ApiTokenList, namespace string, 
 		_, err := fmt.Fprintf(o.ErrOut, "There are no %s.\n", request{namespace: namespace}.object())
 		return err
 	}
-	now, err := date.Time()
-	if err != nil {
-		now = time.Now() // good enough to say how far away something is
-	}
-	columns := o.columns(now)
-	writer := printers.GetNewTabWriter(o.Out)
-	printRow := func(cell func(column) string) {
+	columns := o.columns(date.orNow())
+	return printTable(o.Out, columns, list.Items)
+}
+
+// printTable prints a row for each item.
+func printTable[T any](out io.Writer, columns []column[T], items []T) error {
+	writer := printers.GetNewTabWriter(out)
+	printRow := func(cell func(column[T]) string) {
 		cells := make([]string, 0, len(columns))
 		for _, c := range columns {
 			cells = append(cells, printable(cell(c)))
 		}
 		_, _ = fmt.Fprintln(writer, strings.Join(cells, "\t")) // buffered: Flush has the error
 	}
-	printRow(func(c column) string { return c.header })
-	for i := range list.Items {
-		printRow(func(c column) string { return c.cell(&list.Items[i]) })
+	printRow(func(c column[T]) string { return c.header })
+	for i := range items {
+		printRow(func(c column[T]) string { return c.cell(&items[i]) })
 	}
 	return writer.Flush()
 }
 
-// column is one of the table: its header, and its cell for an ApiToken.
-type column struct {
+// column is one of a table: its header, and its cell for an item.
+type column[T any] struct {
 	header string
-	cell   func(*v1alpha1.ApiToken) string
+	cell   func(*T) string
 }
 
-func (o *listOptions) columns(now time.Time) []column {
-	columns := []column{
+func (o *listOptions) columns(now time.Time) []column[v1alpha1.ApiToken] {
+	columns := []column[v1alpha1.ApiToken]{
 		{"NAME", func(t *v1alpha1.ApiToken) string { return t.Name }},
 		{"ACTIVE", func(t *v1alpha1.ApiToken) string { active, _ := activity(t); return active }},
 		{"REASON", func(t *v1alpha1.ApiToken) string { _, reason := activity(t); return reason }},
@@ -131,13 +133,13 @@ func (o *listOptions) columns(now time.Time) []column {
 		{"AGE", func(t *v1alpha1.ApiToken) string { return duration.HumanDuration(now.Sub(t.CreationTimestamp.Time)) }},
 	}
 	if o.isEverywhere {
-		columns = append([]column{{"NAMESPACE", func(t *v1alpha1.ApiToken) string { return t.Namespace }}}, columns...)
+		columns = append([]column[v1alpha1.ApiToken]{{"NAMESPACE", func(t *v1alpha1.ApiToken) string { return t.Namespace }}}, columns...)
 	}
 	if o.output == outputWide {
 		columns = append(columns,
-			column{"OWNER", func(t *v1alpha1.ApiToken) string { return orDash(t.Spec.Owner) }},
-			column{"SCOPES", func(t *v1alpha1.ApiToken) string { return orDash(strings.Join(t.Spec.Scopes, ",")) }},
-			column{"DESCRIPTION", func(t *v1alpha1.ApiToken) string { return orDash(t.Spec.Description) }},
+			column[v1alpha1.ApiToken]{"OWNER", func(t *v1alpha1.ApiToken) string { return orDash(t.Spec.Owner) }},
+			column[v1alpha1.ApiToken]{"SCOPES", func(t *v1alpha1.ApiToken) string { return orDash(strings.Join(t.Spec.Scopes, ",")) }},
+			column[v1alpha1.ApiToken]{"DESCRIPTION", func(t *v1alpha1.ApiToken) string { return orDash(t.Spec.Description) }},
 		)
 	}
 	return columns

@@ -63,6 +63,10 @@ type issuance struct {
 	record func(context.Context) error
 	// request is what record asks of the API server.
 	request request
+	// issuedAt is when the token counts as minted.
+	issuedAt time.Time
+	// replaced is what the manager issued before, if the token replaces it.
+	replaced *v1alpha1.IssuedCredential
 }
 
 func (i *issuance) run(ctx context.Context) error {
@@ -73,7 +77,7 @@ func (i *issuance) run(ctx context.Context) error {
 	credential := v1alpha1.Credential{
 		ID:       minted.ID(),
 		Digest:   minted.Digest(i.tenant.name).String(),
-		IssuedAt: metav1.NewTime(i.tenant.now),
+		IssuedAt: metav1.NewTime(i.issuedAt),
 	}
 	if err := i.writeFile(minted); err != nil {
 		return err
@@ -205,6 +209,7 @@ func (i *issuance) tell(v verdict) {
 		say("The manager has not confirmed it yet%s. It is to expire at %s. '%s list -n %s' shows when it works.",
 			v.pending, i.instant(expected), displayName, i.namespace)
 	}
+	i.tellOfReplaced(v)
 	if line := i.tenant.curl(); line != "" && v.failure == "" {
 		say("To use it:\n  %s", line)
 	}

@@ -11,10 +11,14 @@ const (
 	outputYAML = "yaml"
 	outputWide = "wide"
 	outputName = "name"
+	outputCSV  = "csv"
 )
 
 // listOutputs are those of list.
 var listOutputs = []string{outputWide, outputJSON, outputYAML, outputName}
+
+// auditOutputs are those of audit.
+var auditOutputs = []string{outputWide, outputJSON, outputCSV}
 
 // registerOutputs lets shells complete -o.
 func registerOutputs(cmd *cobra.Command, outputs ...string) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -17,49 +18,42 @@ import (
 // revokeOptions are the options of kubectl latchkey revoke.
 type revokeOptions struct {
 	genericiooptions.IOStreams
+	selection
 	cluster *cluster
 
 	names []string
-	isYes bool
 }
 
 func newRevokeCommand(streams genericiooptions.IOStreams, cluster *cluster) *cobra.Command {
 	o := &revokeOptions{IOStreams: streams, cluster: cluster}
 	cmd := &cobra.Command{
-		Use:   "revoke NAME...",
+		Use:   "revoke NAME... | -l SELECTOR | --field-selector FIELDS | --all",
 		Short: "Stop tokens at once and for good",
 		Long: `Stop tokens at once and for good.
 
 The ApiToken stays, to tell what became of its token. It can't be reinstated.`,
 		Example: `  kubectl latchkey revoke ci -n tenant-acme
-  kubectl latchkey revoke ci nightly -n tenant-acme --yes`,
+  kubectl latchkey revoke ci nightly -n tenant-acme --yes
+  kubectl latchkey revoke --field-selector spec.owner=jo@example.com -n tenant-acme --dry-run client`,
 		ValidArgsFunction: cluster.completeNames(noLimit, func(t *v1alpha1.ApiToken) bool { return !t.Spec.Revoked }),
 		RunE:              runVerb(o),
 	}
-	cmd.Flags().BoolVarP(&o.isYes, "yes", "y", false, "do not ask")
+	o.addSelectionFlags(cmd, "revoke")
 	return cmd
 }
 
 // Complete implements verb.
 func (o *revokeOptions) Complete(_ *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return errors.New("the NAME of an ApiToken is missing")
-	}
 	o.names = args
-	return nil
+	return o.completeSelection(args, noLimit)
 }
 
 // Validate implements verb.
 func (o *revokeOptions) Validate() error {
-	if _, ok := terminal(o.In); !ok && !o.isYes {
+	if _, ok := terminal(o.In); !ok && !o.isYes && !o.isRehearsal() {
 		return errors.New("a token can't be reinstated, and there is no terminal to ask whether you mean it: pass --yes")
 	}
-	for _, name := range o.names {
-		if err := validateName(name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return o.validateSelection(o.names)
 }
 
 // Run implements verb.
@@ -68,50 +62,90 @@ func (o *revokeOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answers := bufio.NewReader(o.In)
-	var failures []error
-	for _, name := range o.names {
-		if err := o.revoke(ctx, session, name, answers); err != nil {
-			failures = append(failures, err)
-		}
+	r := &revocation{revokeOptions: o, session: session, answers: bufio.NewReader(o.In)}
+	if o.isMany() {
+		return r.revokeMany(ctx)
 	}
-	if len(failures) > 0 && len(o.names) > 1 {
-		return fmt.Errorf("%d of %d ApiTokens were not revoked:\n%w", len(failures), len(o.names), errors.Join(failures...))
-	}
-	return errors.Join(failures...)
+	return forEach(o.names, "revoked", func(name string) error { return r.revokeNamed(ctx, name) })
 }
 
-func (o *revokeOptions) revoke(ctx context.Context, session *session, name string, answers *bufio.Reader) error {
-	object := &v1alpha1.ApiToken{}
-	asked := request{verb: "get", resource: apiTokens, namespace: session.namespace, name: name}
-	if err := session.client.Get(ctx, session.key(name), object); err != nil {
-		return asked.explain(err)
-	}
-	if object.Spec.Revoked {
-		return o.report(object, "was revoked already")
-	}
-	if err := o.confirm(ctx, object, answers); err != nil {
+// revocation is a run of revoke.
+type revocation struct {
+	*revokeOptions
+	*session
+	answers *bufio.Reader
+	// by is the user, once it was asked who that is.
+	by *string
+}
+
+func (r *revocation) revokeMany(ctx context.Context) error {
+	tokens, err := r.selected(ctx, r.session, r.ErrOut, func(t *v1alpha1.ApiToken) error {
+		if t.Spec.Revoked {
+			return errors.New("it was revoked already")
+		}
+		return nil
+	})
+	if err != nil || len(tokens) == 0 {
 		return err
 	}
-	asked.verb = "patch"
-	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"revoked":true}}`))
-	if err := session.client.Patch(ctx, object, patch); err != nil {
+	if r.isRehearsal() {
+		return rehearse(r.Out, tokens, "would be revoked")
+	}
+	if err := r.confirmMany(ctx, r.IOStreams, tokens, "These stop working for good.", r.answers); err != nil {
+		return err
+	}
+	return forEach(tokens, "revoked", func(t v1alpha1.ApiToken) error { return r.revoke(ctx, &t) })
+}
+
+func (r *revocation) revokeNamed(ctx context.Context, name string) error {
+	object := &v1alpha1.ApiToken{}
+	asked := request{verb: "get", resource: apiTokens, namespace: r.namespace, name: name}
+	if err := r.client.Get(ctx, r.key(name), object); err != nil {
 		return asked.explain(err)
 	}
-	return o.report(object, "revoked")
+	switch {
+	case object.Spec.Revoked:
+		return reportOn(r.Out, object, "was revoked already")
+	case r.isRehearsal():
+		return reportOn(r.Out, object, "would be revoked (dry run)")
+	}
+	if err := r.confirm(ctx, object); err != nil {
+		return err
+	}
+	return r.revoke(ctx, object)
+}
+
+// revoke patches without a precondition: nothing that others change meanwhile is
+// a reason not to revoke.
+func (r *revocation) revoke(ctx context.Context, object *v1alpha1.ApiToken) error {
+	if r.by == nil {
+		r.by = new(r.claimant(ctx, r.ErrOut))
+	}
+	change := map[string]any{"spec": map[string]any{"revoked": true}}
+	if *r.by != "" {
+		change["metadata"] = map[string]any{"annotations": map[string]string{v1alpha1.AnnotationRevokedBy: *r.by}}
+	}
+	patch, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	if err := r.client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return request{verb: "patch", resource: apiTokens, namespace: r.namespace, name: object.Name}.explain(err)
+	}
+	return reportOn(r.Out, object, "revoked")
 }
 
 // confirm has the user type the name: unlike a habitual y, it can't be typed
 // for the wrong ApiToken.
-func (o *revokeOptions) confirm(ctx context.Context, object *v1alpha1.ApiToken, answers *bufio.Reader) error {
-	if o.isYes {
+func (r *revocation) confirm(ctx context.Context, object *v1alpha1.ApiToken) error {
+	if r.isYes {
 		return nil
 	}
 	subject := describe(object.Namespace, object.Name)
-	if _, err := fmt.Fprintf(o.ErrOut, "%s, id %s, stops working for good. Type its name to revoke it: ", subject, credentialID(object)); err != nil {
+	if _, err := fmt.Fprintf(r.ErrOut, "%s, id %s, stops working for good. Type its name to revoke it: ", subject, credentialID(object)); err != nil {
 		return fmt.Errorf("ask whether to revoke %s: %w", subject, err)
 	}
-	answer, err := readLine(ctx, answers)
+	answer, err := readLine(ctx, r.answers)
 	if err != nil {
 		return fmt.Errorf("%s was not revoked, for want of an answer: %w", subject, err)
 	}
@@ -119,9 +153,4 @@ func (o *revokeOptions) confirm(ctx context.Context, object *v1alpha1.ApiToken, 
 		return fmt.Errorf("%s was not revoked: the answer was not its name", subject)
 	}
 	return nil
-}
-
-func (o *revokeOptions) report(object *v1alpha1.ApiToken, what string) error {
-	_, err := fmt.Fprintf(o.Out, "%s/%s %s\n", "apitoken."+v1alpha1.SchemeGroupVersion.Group, object.Name, what)
-	return err
 }

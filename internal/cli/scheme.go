@@ -24,6 +24,8 @@ var scheme = func() *runtime.Scheme {
 var mapper = func() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	m.Add(v1alpha1.SchemeGroupVersion.WithKind("ApiToken"), meta.RESTScopeNamespace)
+	m.Add(v1alpha1.SchemeGroupVersion.WithKind("Tenant"), meta.RESTScopeRoot)
+	m.Add(v1alpha1.SchemeGroupVersion.WithKind("PublicApi"), meta.RESTScopeRoot)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
 	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), meta.RESTScopeRoot)
 	return m

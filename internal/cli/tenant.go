@@ -137,9 +137,14 @@ func (t *tenant) curl() string {
 	if t.host == "" {
 		return ""
 	}
+	return fmt.Sprintf(`curl -X GET "%sexample_endpoint" -H "Authorization: token YOUR_API_TOKEN"`, t.base())
+}
+
+// base is the address below which the Public API is, with a slash at its end.
+func (t *tenant) base() string {
 	path := basePathPattern.FindString(t.basePath)
 	if path == "" || path[len(path)-1] != '/' {
 		path += "/"
 	}
-	return fmt.Sprintf(`curl -X GET "%s%sexample_endpoint" -H "Authorization: token YOUR_API_TOKEN"`, cmp.Or(t.origin, "https://"+t.host), path)
+	return cmp.Or(t.origin, "https://"+t.host) + path
 }

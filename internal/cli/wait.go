@@ -24,6 +24,8 @@ type verdict struct {
 	pending string
 	// expiresAt is the manager's word, nil before it.
 	expiresAt *metav1.Time
+	// previousEnd is the manager's word on the credential before, if any.
+	previousEnd *metav1.Time
 }
 
 // awaitVerdict waits for the manager, as long as the user wants to.
@@ -54,11 +56,19 @@ func judge(latest, written *v1alpha1.ApiToken) (v verdict) {
 	if active == nil || active.ObservedGeneration < written.Generation {
 		return v
 	}
-	if issued := latest.Status.Credential; issued != nil && issued.ID == written.Spec.Credential.ID {
+	issued := latest.Status.Credential
+	isIssued := issued != nil && issued.ID == written.Spec.Credential.ID
+	if isIssued {
 		v.expiresAt = &issued.ExpiresAt
+		if previous := latest.Status.PreviousCredential; previous != nil {
+			v.previousEnd = &previous.ExpiresAt
+		}
 	}
 	text := fmt.Sprintf("%s: %s", active.Reason, printable(active.Message))
 	switch {
+	case active.Status == metav1.ConditionTrue && !isIssued:
+		// What works is the credential before, and Stalled says why this one was refused.
+		v.failure, v.pending = stalled(latest, written)
 	case active.Status == metav1.ConditionTrue:
 		v.works = true
 	case active.Status == metav1.ConditionFalse && !passes(active.Reason):
@@ -67,6 +77,20 @@ func judge(latest, written *v1alpha1.ApiToken) (v verdict) {
 		v.pending = fmt.Sprintf(" (%s)", text)
 	}
 	return v
+}
+
+// stalled is why a credential was refused beside one that works, or else that
+// this is not known yet.
+func stalled(latest, written *v1alpha1.ApiToken) (failure, pending string) {
+	condition := meta.FindStatusCondition(latest.Status.Conditions, v1alpha1.ConditionStalled)
+	if condition == nil || condition.Status != metav1.ConditionTrue || condition.ObservedGeneration < written.Generation {
+		return "", ""
+	}
+	text := fmt.Sprintf("%s: %s", condition.Reason, printable(condition.Message))
+	if passes(condition.Reason) {
+		return "", fmt.Sprintf(" (%s)", text)
+	}
+	return text, ""
 }
 
 // passes says whether a reason for not working goes away by itself: the manager
