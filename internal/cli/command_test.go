@@ -34,7 +34,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestKubeconfigErrors(t *testing.T) {
-	for _, args := range [][]string{{"create", "ci"}, {"issue", "ci"}, {"list"}, {"revoke", "ci", "--yes"}} {
+	for _, args := range [][]string{{"create", "ci"}, {"issue", "ci"}, {"list"}, {"revoke", "ci", "--yes"}, {"rotate", "ci"}, {"show", "ci"}, {"audit"}, {"whoami"}} {
 		latchkey(t, "/nonexistent", args...).mustFail(t, "in the kubeconfig", "/nonexistent")
 	}
 	kubeconfig := proxy{}.kubeconfig(t)
@@ -84,6 +84,12 @@ func TestNamesAreCompleted(t *testing.T) {
 		{[]string{"list", "-o", ""}, "wide\njson\nyaml\nname\n" + noFiles},
 		{[]string{"verify", "-o", ""}, "json\n" + noFiles},
 		{[]string{"revoke", "-n", "default", ""}, ":1\n"},
+		{[]string{"rotate", ""}, "issued\n" + noFiles},
+		{[]string{"rotate", "issued", ""}, noFiles},
+		{[]string{"rotate", "--dry-run", ""}, "none\nclient\n" + noFiles},
+		{[]string{"show", ""}, "awaiting\tfor \uFFFDCI\nissued\nrevoked\n" + noFiles},
+		{[]string{"audit", "-o", ""}, "wide\njson\ncsv\n" + noFiles},
+		{[]string{"whoami", "-o", ""}, "json\n" + noFiles},
 	} {
 		args := append([]string{"__complete", "--kubeconfig", viewer, "-n", namespace}, c.args...)
 		if r := latchkey(t, "", args...).mustSucceed(t); r.stdout != c.want {

@@ -237,6 +237,12 @@ func cut(w http.ResponseWriter) {
 // its status is written.
 func manage(t testing.TB, namespace, name string, status func(*v1alpha1.ApiToken)) {
 	t.Helper()
+	manageOther(t, namespace, name, "", status)
+}
+
+// manageOther is manage once the credential is another than the one with the id.
+func manageOther(t testing.TB, namespace, name, id string, status func(*v1alpha1.ApiToken)) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	watch, err := env.Client.Watch(ctx, &v1alpha1.ApiTokenList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
 	must(t, err)
@@ -245,7 +251,7 @@ func manage(t testing.TB, namespace, name string, status func(*v1alpha1.ApiToken
 		defer close(done)
 		for event := range watch.ResultChan() {
 			object, ok := event.Object.(*v1alpha1.ApiToken)
-			if !ok || object.Spec.Credential == nil {
+			if !ok || object.Spec.Credential == nil || object.Spec.Credential.ID == id {
 				continue
 			}
 			status(object)

@@ -1,0 +1,138 @@
+package audit_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/audit"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+)
+
+const day = 24 * time.Hour
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func ago(d time.Duration) *metav1.Time { return new(metav1.NewTime(now.Add(-d))) }
+
+// every asks all that there is.
+var every = audit.Checks{
+	Idle: 90 * day, Expiring: 14 * day, MaxScopes: new(2), ScopePattern: audit.Pattern("*:write"),
+	NeverUsed: true, Expired: true, WithoutOwner: true, OwnerGone: true, ViolatesPolicy: true, PreviousInUse: true,
+}
+
+var facts = audit.Facts{
+	Now: now,
+	Tenant: &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: v1alpha1.TenantSpec{Members: []v1alpha1.Member{
+		{Kind: v1alpha1.MemberUser, Name: "jo"}, {Kind: v1alpha1.MemberGroup, Name: "ann"},
+	}}},
+	Policy: &policy.Policy{MaxLifetime: 365 * day, MaxOverlap: 7 * day, Scopes: []string{"a", "b", "c", "a:write"}},
+}
+
+// sound is an ApiToken without a finding: issued 100 days ago for 200, used
+// yesterday, owned by a member.
+func sound(change ...func(*v1alpha1.ApiToken)) *v1alpha1.ApiToken {
+	t := &v1alpha1.ApiToken{}
+	t.Spec.Owner, t.Spec.Scopes = "jo", []string{"a"}
+	t.Spec.Credential = &v1alpha1.Credential{ID: "current", IssuedAt: *ago(100 * day)}
+	t.Status.Credential = &v1alpha1.IssuedCredential{ID: "current", ExpiresAt: *ago(-100 * day), LastUsedAt: ago(day)}
+	t.Status.UseRecordedSince = ago(1000 * day)
+	for _, f := range change {
+		f(t)
+	}
+	return t
+}
+
+func previous(used *metav1.Time, ends *metav1.Time) func(*v1alpha1.ApiToken) {
+	return func(t *v1alpha1.ApiToken) {
+		t.Status.PreviousCredential = &v1alpha1.IssuedCredential{ID: "previous", ExpiresAt: *ends, LastUsedAt: used}
+	}
+}
+
+func TestFindings(t *testing.T) {
+	type token = *v1alpha1.ApiToken
+	for name, c := range map[string]struct {
+		change []func(token)
+		want   []audit.Check
+	}{
+		"sound": {nil, nil},
+		"idle": {[]func(token){func(t token) { t.Status.Credential.LastUsedAt = ago(90*day + time.Second) }},
+			[]audit.Check{audit.Idle}},
+		"idle for just so long": {[]func(token){func(t token) { t.Status.Credential.LastUsedAt = ago(90 * day) }}, nil},
+		"used by its previous token": {[]func(token){
+			func(t token) { t.Status.Credential.LastUsedAt = nil }, previous(ago(day), ago(time.Hour))}, nil},
+		"never used": {[]func(token){func(t token) { t.Status.Credential.LastUsedAt = nil }},
+			[]audit.Check{audit.Idle, audit.NeverUsed}},
+		"not used since uses are recorded": {[]func(token){func(t token) {
+			t.Status.Credential.LastUsedAt, t.Status.UseRecordedSince = nil, ago(day)
+		}}, []audit.Check{audit.NeverUsed}},
+		"uses are not recorded": {[]func(token){func(t token) {
+			t.Status.Credential.LastUsedAt, t.Status.UseRecordedSince = nil, nil
+		}}, nil},
+		"expiring": {[]func(token){func(t token) { t.Status.Credential.ExpiresAt = *ago(-14 * day) }},
+			[]audit.Check{audit.Expiring}},
+		"not expiring yet": {[]func(token){func(t token) { t.Status.Credential.ExpiresAt = *ago(-14*day - time.Second) }}, nil},
+		"expired, and nobody's": {[]func(token){func(t token) {
+			t.Status.Credential.ExpiresAt, t.Spec.Owner, t.Status.Credential.LastUsedAt = *ago(0), "", nil
+		}}, []audit.Check{audit.Expired}},
+		"revoked, and nobody's": {[]func(token){func(t token) { t.Spec.Revoked, t.Spec.Owner = true, "" }}, nil},
+		"without owner":         {[]func(token){func(t token) { t.Spec.Owner = "" }}, []audit.Check{audit.WithoutOwner}},
+		"owner gone":            {[]func(token){func(t token) { t.Spec.Owner = "eve" }}, []audit.Check{audit.OwnerGone}},
+		"owner is a group":      {[]func(token){func(t token) { t.Spec.Owner = "ann" }}, []audit.Check{audit.OwnerGone}},
+		"awaits a credential, without owner": {[]func(token){func(t token) { t.Status, t.Spec.Credential, t.Spec.Owner = v1alpha1.ApiTokenStatus{}, nil, "" }},
+			[]audit.Check{audit.WithoutOwner}},
+		"lives too long": {[]func(token){func(t token) { t.Status.Credential.ExpiresAt = *ago(-365 * day) }},
+			[]audit.Check{audit.ViolatesPolicy}},
+		"overlap too long": {[]func(token){func(t token) {
+			t.Spec.Rotation = &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: 8 * day}}
+		}}, []audit.Check{audit.ViolatesPolicy}},
+		"unknown scope": {[]func(token){func(t token) { t.Spec.Scopes = []string{"x"} }}, []audit.Check{audit.ViolatesPolicy}},
+		"many scopes":   {[]func(token){func(t token) { t.Spec.Scopes = []string{"a", "b", "c"} }}, []audit.Check{audit.WideScopes}},
+		"wide scope":    {[]func(token){func(t token) { t.Spec.Scopes = []string{"a:write"} }}, []audit.Check{audit.WideScopes}},
+		"previous in use": {[]func(token){previous(ago(time.Hour), ago(-time.Hour))},
+			[]audit.Check{audit.PreviousInUse}},
+		"previous used before the rotation only": {[]func(token){previous(ago(100*day), ago(-time.Hour))}, nil},
+		"previous is over":                       {[]func(token){previous(ago(time.Hour), ago(0))}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := sound(c.change...)
+			var got []audit.Check
+			for _, finding := range every.Findings(object, facts) {
+				if got = append(got, finding.Check); finding.Detail == "" {
+					t.Errorf("%s has no detail", finding.Check)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("found %v, want %v", got, c.want)
+			}
+			if none := (audit.Checks{}).Findings(object, facts); len(none) > 0 {
+				t.Errorf("nothing was asked, found %v", none)
+			}
+		})
+	}
+}
+
+// Where Tenant and policy are unknown, nothing is said that needs them.
+func TestFindingsWithoutThePlatform(t *testing.T) {
+	object := sound(func(t *v1alpha1.ApiToken) { t.Spec.Owner, t.Spec.Scopes = "eve", []string{"x"} })
+	if got := every.Findings(object, audit.Facts{Now: now}); len(got) > 0 {
+		t.Errorf("found %v", got)
+	}
+}
+
+func TestPattern(t *testing.T) {
+	for _, c := range []struct {
+		pattern, scope string
+		want           bool
+	}{
+		{"*:write", "orders:write", true}, {"*:write", "orders:write:all", false}, {"orders:*", "orders:read", true},
+		{"a.b", "axb", false}, {"a.b", "a.b", true}, {"*", "anything", true}, {"admin", "admin", true}, {"admin", "administrator", false},
+	} {
+		if got := audit.Pattern(c.pattern).MatchString(c.scope); got != c.want {
+			t.Errorf("%s matches %s: %v", c.pattern, c.scope, got)
+		}
+	}
+}
