@@ -42,6 +42,11 @@ type installation struct {
 // start runs what `make run` runs, on ports of its own.
 func start(t *testing.T) *installation {
 	t.Helper()
+	return startAt(t, baseDomain)
+}
+
+func startAt(t *testing.T, baseDomain string) *installation {
+	t.Helper()
 	i := &installation{dir: filepath.Join(t.TempDir(), "run"), output: &buffer{}}
 	program := filepath.Join(t.TempDir(), "latchkey-run")
 	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "./hack/run")

@@ -1,0 +1,57 @@
+package story_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-dev/latchkey/internal/controlplane"
+)
+
+// guideBlocks are the commands of a guide, as written.
+func guideBlocks(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(controlplane.Root(), "docs", "guides", name+".md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, match := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(content), -1) {
+		blocks = append(blocks, match[1])
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("the guide %s has no commands", name)
+	}
+	return strings.Join(blocks, "\n")
+}
+
+// The guides for tokens are run as written, against what make run starts, by the
+// tenant's admin; only ports and folders are this test's.
+func TestGuides(t *testing.T) {
+	i := startAt(t, "localhost")
+	here := strings.NewReplacer(
+		"http://acme.localhost:8080", fmt.Sprintf("http://acme.localhost:%d", i.summary.HTTPPort),
+		".run/kubeconfig", i.summary.Kubeconfig,
+		"config/components", filepath.Join(controlplane.Root(), "config", "components"),
+	)
+	for _, guide := range []struct{ name, before, after string }{
+		{name: "audit", after: `head -1 audit.csv | grep -q '^namespace,name,'; grep -q '"auditedAt"' audit.json`},
+		{name: "rotate-without-downtime", after: `[ "$(stat -c %a new-tokens/web.token)" = 600 ]; [ "$OLD" != "$NEW" ]; [ "$NEW" != "$NEWER" ]`},
+		{name: "gitops", after: `[ -n "$TOKEN" ]; ! kubectl get apitoken nightly`},
+	} {
+		t.Run(guide.name, func(t *testing.T) {
+			script := strings.Join([]string{guide.before, here.Replace(guideBlocks(t, guide.name)), guide.after}, "\n")
+			bin := filepath.Join(i.dir, "bin")
+			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+			cmd.Dir = t.TempDir()
+			cmd.Env = append(os.Environ(), "KUBECONFIG="+i.summary.MemberKubeconfig, "PATH="+bin+":"+os.Getenv("PATH"), "KUBECACHEDIR="+filepath.Join(t.TempDir(), "cache"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
