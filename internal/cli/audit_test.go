@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"os/exec"
 	"slices"
 	"strings"
@@ -178,7 +179,7 @@ func TestAuditExitCode(t *testing.T) {
 	exit := func(args ...string) (int, string) {
 		command, stderr := pluginCommand(t, append([]string{"audit", "-n", namespace, "--kubeconfig", kubeconfig}, args...)...)
 		err := command.Run()
-		if _, isExit := err.(*exec.ExitError); err != nil && !isExit {
+		if _, isExit := errors.AsType[*exec.ExitError](err); err != nil && !isExit {
 			t.Fatal(err)
 		}
 		return command.ProcessState.ExitCode(), stderr.String()

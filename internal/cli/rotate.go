@@ -68,21 +68,31 @@ func (o *rotateOptions) Complete(_ *cobra.Command, args []string) error {
 
 // Validate implements verb.
 func (o *rotateOptions) Validate() error {
-	isMinting := !o.isDropPrevious && !o.isRehearsal()
-	_, isTerminal := terminal(o.In)
-	switch {
-	case o.isDropPrevious && (o.overlap.isSet || o.output != "" || o.outputFile != "" || o.outputDir != ""):
-		return errors.New("--drop-previous mints nothing, so that --overlap and the flags for a token's output have no place beside it")
-	case o.isMany() && (o.output != "" || o.outputFile != ""):
-		return errors.New("the tokens of many go to files: use --output-dir instead of -o and --output-file")
-	case !o.isMany() && o.outputDir != "":
-		return errors.New("--output-dir is for the tokens of many: use --output-file for one")
-	case o.isMany() && isMinting && o.outputDir == "":
-		return errors.New("the tokens of many go to files: name a folder for them with --output-dir")
-	case o.isMany() && !o.isYes && !o.isRehearsal() && !isTerminal:
+	if err := o.validateOutputs(); err != nil {
+		return err
+	}
+	if _, ok := terminal(o.In); !ok && o.isMany() && !o.isYes && !o.isRehearsal() {
 		return errors.New("there is no terminal to ask whether you mean all of them: see them with --dry-run client, then pass --yes")
 	}
 	return errors.Join(o.validateSelection(o.names), o.validateMintFlags())
+}
+
+// validateOutputs refuses to print many tokens, and to promise one where none is
+// minted.
+func (o *rotateOptions) validateOutputs() error {
+	hasOneOutput := o.output != "" || o.outputFile != ""
+	switch {
+	case o.isDropPrevious && (o.overlap.isSet || hasOneOutput || o.outputDir != ""):
+		return errors.New("--drop-previous mints nothing, so that --overlap and the flags for a token's output have no place beside it")
+	case !o.isMany() && o.outputDir != "":
+		return errors.New("--output-dir is for the tokens of many: use --output-file for one")
+	case o.isMany() && hasOneOutput:
+		return errors.New("the tokens of many go to files: use --output-dir instead of -o and --output-file")
+	case o.isMany() && o.outputDir == "" && !o.isDropPrevious && !o.isRehearsal():
+		return errors.New("the tokens of many go to files: name a folder for them with --output-dir")
+	default:
+		return nil
+	}
 }
 
 // Run implements verb.
