@@ -169,3 +169,30 @@ func TestVerifyIsInterrupted(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// Of many, their number is asked for: no habit types it.
+func TestRevokeManyAsksForTheirNumber(t *testing.T) {
+	_, namespace, kubeconfig := tenantAdmin(t)
+	for _, name := range []string{"one", "two"} {
+		applyToken(t, namespace, name)
+	}
+	newTerminal(t).typed(t, "y\n").run(t.Context(), kubeconfig, "revoke", "--all", "-n", namespace).mustFail(t, "nothing was done: the answer was not their number")
+	if getToken(t, namespace, "one").Spec.Revoked {
+		t.Error("was revoked all the same")
+	}
+	r := newTerminal(t).typed(t, "2\n").run(t.Context(), kubeconfig, "revoke", "--all", "-n", namespace).mustSucceed(t)
+	if !strings.Contains(r.stderr, "These stop working for good. Type 2, their number") || !getToken(t, namespace, "one").Spec.Revoked || !getToken(t, namespace, "two").Spec.Revoked {
+		t.Errorf("stderr = %s", r.stderr)
+	}
+}
+
+// Ending a token that is still used asks for the name.
+func TestDropPreviousAsks(t *testing.T) {
+	_, namespace, kubeconfig := tenantAdmin(t)
+	previous := within(t, namespace, "busy", usedLately).Status.PreviousCredential.ID
+	newTerminal(t).typed(t, "y\n").run(t.Context(), kubeconfig, "rotate", "busy", "-n", namespace, "--drop-previous").mustFail(t, "was left as it is")
+	newTerminal(t).typed(t, "busy\n").run(t.Context(), kubeconfig, "rotate", "busy", "-n", namespace, "--drop-previous").mustSucceed(t)
+	if got := getToken(t, namespace, "busy").Spec.Rotation; got == nil || got.DropPrevious != previous {
+		t.Errorf("rotation = %+v", got)
+	}
+}
