@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/buildinfo"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/logging"
+	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
 	"github.com/latchkey-dev/latchkey/internal/surface"
@@ -96,7 +97,7 @@ func parse(args []string) (*options, error) {
 	o.logs.AddFlags(flags)
 	flags.StringVar(&o.server.BaseDomain, "base-domain", "", "the domain whose subdomains are the tenants, such as example.com (required)")
 	flags.StringVar(&o.server.TokenPrefix, "token-prefix", v1alpha1.DefaultTokenPrefix, "what tokens begin with; the manager needs the same")
-	flags.StringVar(&o.server.ProblemBase, "problem-type-base", server.DefaultProblemBase, "what the type URI of a problem begins with; its code follows")
+	flags.StringVar(&o.server.ProblemBase, "problem-type-base", problem.DefaultBase, "what the type URI of a problem begins with; its code follows")
 	flags.StringVar(&surfaces, "surfaces", surface.All.String(), "what this process serves: api, which passes requests on to the backend, portal, which answers them itself (<base path>/token), or both")
 	flags.StringVar(&trusted, "trusted-proxies", "", "comma-separated CIDRs of proxies whose X-Forwarded-For is believed, such as the Ingress controller's pods (default: none)")
 	flags.StringVar(&o.recordsNamespace, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -14,60 +15,60 @@ import (
 // for the tenant now. The tenant comes first: a token of another tenant is looked
 // up under this one's digest, and so is as unknown as one that never was
 // (OpenBao CVE-2026-40264).
-func (s *Server) authenticate(r *http.Request, tenant *directory.Tenant, now time.Time) (*directory.Token, *problem) {
+func (s *Server) authenticate(r *http.Request, tenant *directory.Tenant, now time.Time) (*directory.Token, *problem.Problem) {
 	plaintext, p := credentials(r)
 	if p != nil {
 		return nil, p
 	}
 	if _, err := token.Parse(s.config.TokenPrefix, plaintext); err != nil {
-		return nil, problemTokenInvalid
+		return nil, problem.TokenInvalid
 	}
 	found, ok := s.config.Directory.Token(tenant.Name, token.DigestOf(tenant.Name, plaintext))
 	if !ok {
-		return nil, problemTokenInvalid
+		return nil, problem.TokenInvalid
 	}
 	if p := verdictProblem(found, tenant, now); p != nil {
 		return found, p
 	}
 	if len(found.AllowedCIDRs) > 0 && !contains(found.AllowedCIDRs, clientAddress(r, s.config.TrustedProxies)) {
-		return found, problemAddressNotAllowed
+		return found, problem.AddressNotAllowed
 	}
 	return found, nil
 }
 
 // verdictProblem is the answer to a token that does not work, or nil.
-func verdictProblem(t *directory.Token, tenant *directory.Tenant, now time.Time) *problem {
+func verdictProblem(t *directory.Token, tenant *directory.Tenant, now time.Time) *problem.Problem {
 	switch policy.Decide(t.State(tenant), now) {
 	case policy.Works:
 		return nil
 	case policy.Revoked:
-		return problemTokenRevoked
+		return problem.TokenRevoked
 	case policy.Expired:
-		return tokenExpired(t.NotAfter)
+		return problem.TokenExpired(t.NotAfter)
 	case policy.Suspended:
-		return problemTenantSuspended
+		return problem.TenantSuspended
 	default:
-		return problemTokenInvalid
+		return problem.TokenInvalid
 	}
 }
 
 // credentials takes the token from the one Authorization header: a scheme, one
 // space, and the token (RFC 9110, section 11.4). It is never taken from the query
 // or a cookie.
-func credentials(r *http.Request) (string, *problem) {
+func credentials(r *http.Request) (string, *problem.Problem) {
 	values := r.Header["Authorization"]
 	switch {
 	case len(values) == 0 || len(values) == 1 && values[0] == "":
-		return "", problemAuthorizationMissing
+		return "", problem.AuthorizationMissing
 	case len(values) > 1:
-		return "", authorizationMalformed("It was sent more than once.")
+		return "", problem.AuthorizationMalformed("It was sent more than once.")
 	}
 	scheme, plaintext, ok := strings.Cut(values[0], " ")
 	if !equalFoldASCII(scheme, "token") && !equalFoldASCII(scheme, "Bearer") {
-		return "", authorizationMalformed("Its scheme must be token (or Bearer).")
+		return "", problem.AuthorizationMalformed("Its scheme must be token (or Bearer).")
 	}
 	if !ok || plaintext == "" || strings.ContainsAny(plaintext, " \t,") {
-		return "", authorizationMalformed("After the scheme it must have one space and then the token.")
+		return "", problem.AuthorizationMalformed("After the scheme it must have one space and then the token.")
 	}
 	return plaintext, nil
 }

@@ -16,11 +16,11 @@ func TestEveryProblemIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile("problem.go")
+	source, err := os.ReadFile("../problem/problem.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes := regexp.MustCompile(`\bcode\w+ += "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1)
+	codes := regexp.MustCompile(`\bCode\w+ += "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1)
 	if len(codes) < 15 {
 		t.Fatalf("found %d codes in problem.go: has their form changed?", len(codes))
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -99,7 +100,7 @@ func FuzzCredentials(f *testing.F) {
 		r := &http.Request{Header: http.Header{"Authorization": {value}}}
 		plaintext, p := credentials(r)
 		if p != nil {
-			if plaintext != "" || p.status != http.StatusUnauthorized {
+			if plaintext != "" || p.Status != http.StatusUnauthorized {
 				t.Fatalf("%q: %q, %+v", value, plaintext, p)
 			}
 			return
@@ -235,8 +236,8 @@ func FuzzProblem(f *testing.F) {
 	f.Add("x", "\"\\\x00\u2028<script>\xff", "", "")
 	f.Fuzz(func(t *testing.T, code, detail, base, realm string) {
 		w := httptest.NewRecorder()
-		p := &problem{code: code, status: http.StatusUnauthorized, title: "A title", detail: detail, challenge: true}
-		p.write(w, base, realm)
+		p := &problem.Problem{Code: code, Status: http.StatusUnauthorized, Title: "A title", Detail: detail, Challenge: true}
+		p.Write(w, base, realm)
 		var got struct {
 			Type, Title, Detail string
 			Status              int

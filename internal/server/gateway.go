@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 )
 
@@ -98,7 +99,7 @@ func (s *Server) GatewayHandler() http.Handler {
 		started := time.Now()
 		recorder := &responseRecorder{ResponseWriter: w}
 		c := &call{w: recorder, r: r}
-		var p *problem
+		var p *problem.Problem
 		defer func() {
 			if cause := recover(); cause != nil {
 				p = s.recovered(c, recorder, false, cause)
@@ -113,7 +114,7 @@ func (s *Server) GatewayHandler() http.Handler {
 }
 
 // judge answers a gateway. c.r becomes the request that it asks about.
-func (s *Server) judge(c *call) *problem {
+func (s *Server) judge(c *call) *problem.Problem {
 	name, below := strings.CutPrefix(c.r.RequestURI, "/auth/")
 	rest := ""
 	if i := strings.IndexAny(name, "/?"); i >= 0 {
@@ -122,12 +123,12 @@ func (s *Server) judge(c *call) *problem {
 	g, known := gateways[name]
 	if !known || !below {
 		c.w.WriteHeader(http.StatusNotFound)
-		return problemNotFound
+		return problem.NotFound
 	}
 	asked, ok := g.asked(c.r, rest)
 	if !ok {
 		c.w.WriteHeader(http.StatusBadRequest)
-		return requestRefused("The gateway did not describe one request.")
+		return problem.RequestRefused("The gateway did not describe one request.")
 	}
 	c.r = asked
 	p := s.locate(c)
@@ -154,11 +155,11 @@ func (s *Server) judge(c *call) *problem {
 // guardGatewayUpgrade refuses a request to switch protocols where the PublicApi does
 // not allow it. Gateways keep the header Connection to themselves; what a client
 // needs for a WebSocket they pass on.
-func guardGatewayUpgrade(c *call) *problem {
+func guardGatewayUpgrade(c *call) *problem.Problem {
 	if c.api.WebSocket || len(c.r.Header["Upgrade"]) == 0 && len(c.r.Header["Sec-Websocket-Key"]) == 0 {
 		return nil
 	}
-	return requestRefused("This API does not switch protocols.")
+	return problem.RequestRefused("This API does not switch protocols.")
 }
 
 // asked is the request that the gateway asks about. Its headers are those that the
@@ -182,17 +183,17 @@ func (g *gateway) asked(r *http.Request, rest string) (*http.Request, bool) {
 }
 
 // refuse sends the problem in headers alone.
-func (g *gateway) refuse(w http.ResponseWriter, p *problem, realm string) {
+func (g *gateway) refuse(w http.ResponseWriter, p *problem.Problem, realm string) {
 	h := w.Header()
-	h.Set(HeaderProblem, p.code)
+	h.Set(HeaderProblem, p.Code)
 	h.Set("Cache-Control", "no-store")
-	if p.challenge {
-		h["Www-Authenticate"] = challenges(realm)
+	if p.Challenge {
+		h["Www-Authenticate"] = problem.Challenges(realm)
 	}
-	if p.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(p.RetryAfter.Seconds())))
 	}
-	status := p.status
+	status := p.Status
 	if g.only401And403 && status != http.StatusUnauthorized && status < http.StatusInternalServerError {
 		status = http.StatusForbidden
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/latchkey-dev/latchkey/internal/problem"
 )
 
 // allowedMethods are those of an HTTP API. CONNECT, TRACE and invented ones are
@@ -18,11 +20,11 @@ var allowedMethods = []string{
 // guard refuses requests that a client and a backend, or two proxies, could
 // understand differently. It repairs nothing: what is authorised is, byte for
 // byte, what is forwarded.
-func guard(r *http.Request) *problem {
+func guard(r *http.Request) *problem.Problem {
 	if !slices.Contains(allowedMethods, r.Method) {
-		return methodNotAllowed(strings.Join(allowedMethods, ", "))
+		return problem.MethodNotAllowed(strings.Join(allowedMethods, ", "))
 	}
-	for _, check := range []func(*http.Request) *problem{guardTarget, guardPath, guardQuery, guardHeaders} {
+	for _, check := range []func(*http.Request) *problem.Problem{guardTarget, guardPath, guardQuery, guardHeaders} {
 		if p := check(r); p != nil {
 			return p
 		}
@@ -33,27 +35,27 @@ func guard(r *http.Request) *problem {
 // guardTarget requires the origin form (RFC 9112, section 3.2.1): in the absolute
 // form the request line would override Host (Caddy CVE-2026-27588). HTTP/2 can
 // carry bytes in it that would end the line of the request to the backend.
-func guardTarget(r *http.Request) *problem {
+func guardTarget(r *http.Request) *problem.Problem {
 	for i := range len(r.RequestURI) {
 		if c := r.RequestURI[i]; c <= ' ' || c == 0x7f {
-			return requestRefused("The request target must not have spaces or control characters: percent-encode them.")
+			return problem.RequestRefused("The request target must not have spaces or control characters: percent-encode them.")
 		}
 	}
 	if !strings.HasPrefix(r.RequestURI, "/") || r.URL.IsAbs() || r.URL.Host != "" {
-		return requestRefused("The request target must be a path that begins with a slash.")
+		return problem.RequestRefused("The request target must be a path that begins with a slash.")
 	}
 	return nil
 }
 
 // guardPath refuses what proxies and backends normalise each in their own way
 // (Traefik CVE-2025-66490 and CVE-2026-48020).
-func guardPath(r *http.Request) *problem {
+func guardPath(r *http.Request) *problem.Problem {
 	raw, _, _ := strings.Cut(r.RequestURI, "?")
 	if raw != r.URL.EscapedPath() {
-		return requestRefused("The path has characters that must be percent-encoded.")
+		return problem.RequestRefused("The path has characters that must be percent-encoded.")
 	}
 	if !cleanPath(raw) {
-		return requestRefused("The path must not have empty, . or .. segments, ;, \\ or NUL, nor percent-encoded / \\ . ; ? # or NUL.")
+		return problem.RequestRefused("The path must not have empty, . or .. segments, ;, \\ or NUL, nor percent-encoded / \\ . ; ? # or NUL.")
 	}
 	return nil
 }
@@ -90,9 +92,9 @@ func ambiguousEscape(hex string) bool {
 
 // guardQuery refuses a query that Go's parser and a backend's would read
 // differently, such as a=1;b=2 (CVE-2022-2880).
-func guardQuery(r *http.Request) *problem {
+func guardQuery(r *http.Request) *problem.Problem {
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-		return requestRefused("The query can't be parsed: separate parameters with & and percent-encode semicolons.")
+		return problem.RequestRefused("The query can't be parsed: separate parameters with & and percent-encode semicolons.")
 	}
 	return nil
 }
@@ -101,10 +103,10 @@ func guardQuery(r *http.Request) *problem {
 // another name, as X_tenant for X-Tenant (oauth2-proxy CVE-2025-64484, Traefik
 // CVE-2026-39858), and Connection options by which a client would make a proxy
 // drop a header of its choice (Fabio CVE-2025-48865, Traefik CVE-2024-45410).
-func guardHeaders(r *http.Request) *problem {
+func guardHeaders(r *http.Request) *problem.Problem {
 	for name := range r.Header {
 		if !plainName(name) {
-			return requestRefused("Header names must consist of letters, digits and hyphens.")
+			return problem.RequestRefused("Header names must consist of letters, digits and hyphens.")
 		}
 	}
 	for _, value := range r.Header["Connection"] {
@@ -112,7 +114,7 @@ func guardHeaders(r *http.Request) *problem {
 			switch strings.ToLower(strings.Trim(option, " \t")) {
 			case "", "close", "keep-alive", "upgrade":
 			default:
-				return requestRefused("The header Connection may name close and keep-alive only, and upgrade where the API allows it.")
+				return problem.RequestRefused("The header Connection may name close and keep-alive only, and upgrade where the API allows it.")
 			}
 		}
 	}
@@ -121,22 +123,22 @@ func guardHeaders(r *http.Request) *problem {
 
 // guardServerName refuses a request for another host than the TLS connection was
 // made for (RFC 9110, section 15.5.20): the certificate was checked for that one.
-func (s *Server) guardServerName(r *http.Request) *problem {
+func (s *Server) guardServerName(r *http.Request) *problem.Problem {
 	if r.TLS == nil || r.TLS.ServerName == "" {
 		return nil
 	}
 	if subdomain(r.TLS.ServerName, s.config.BaseDomain) != subdomain(r.Host, s.config.BaseDomain) {
-		return problemMisdirected
+		return problem.Misdirected
 	}
 	return nil
 }
 
 // guardUpgrade refuses to switch protocols where the PublicApi does not allow it.
-func guardUpgrade(r *http.Request, allowed bool) *problem {
+func guardUpgrade(r *http.Request, allowed bool) *problem.Problem {
 	if allowed || !connectionNames(r, "upgrade") {
 		return nil
 	}
-	return requestRefused("This API does not switch protocols: the header Connection may name close and keep-alive only.")
+	return problem.RequestRefused("This API does not switch protocols: the header Connection may name close and keep-alive only.")
 }
 
 func connectionNames(r *http.Request, option string) bool {

@@ -25,6 +25,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/examplebackend"
+	problems "github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
 )
@@ -296,7 +297,7 @@ func (a answer) wantProblem(t *testing.T, status int, code string) problem {
 	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
 		t.Fatalf("the body is not JSON: %v: %s", err, a.body)
 	}
-	if p.Type != server.DefaultProblemBase+code || p.Status != status || p.Title == "" || p.Detail == "" {
+	if p.Type != problems.DefaultBase+code || p.Status != status || p.Title == "" || p.Detail == "" {
 		t.Errorf("got %+v, want one of code %s with status %d, title and detail", p, code, status)
 	}
 	for name, want := range map[string]string{

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/problem"
 )
 
 // Limits bound what clients can use up, all in one place. Every one is a flag.
@@ -57,13 +59,13 @@ const (
 
 // limitBody refuses a body that is announced too large, and cuts one that turns
 // out to be.
-func (s *Server) limitBody(c *call) *problem {
+func (s *Server) limitBody(c *call) *problem.Problem {
 	limit := s.config.Limits.BodyBytes
 	if limit == 0 || c.r.ContentLength == 0 {
 		return nil
 	}
 	if c.r.ContentLength > limit {
-		return requestTooLarge(limit)
+		return problem.RequestTooLarge(limit)
 	}
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, limit)
 	return nil

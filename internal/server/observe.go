@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/latchkey-dev/latchkey/internal/problem"
 )
 
 // metrics have closed label sets: no value comes from a request, so that nobody
@@ -114,7 +116,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now() // durations are real, whatever the injected clock says
 	recorder := &responseRecorder{ResponseWriter: w}
 	c := &call{w: recorder, r: r}
-	var p *problem
+	var p *problem.Problem
 	finished := false
 	defer func() {
 		cut := !finished && recorder.status != 0
@@ -128,33 +130,33 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // closes the connection, so that the client notices
 		}
 	}()
-	if p = s.handle(c); p != nil && recorder.status == 0 && p.status != statusClientClosedRequest {
-		p.write(recorder, s.config.ProblemBase, s.realm(c))
+	if p = s.handle(c); p != nil && recorder.status == 0 && p.Status != statusClientClosedRequest {
+		p.Write(recorder, s.config.ProblemBase, s.realm(c))
 	}
 	finished = true
 }
 
 // recovered turns a panic into an answer where that is still possible.
-func (s *Server) recovered(c *call, recorder *responseRecorder, clientGone bool, cause any) *problem {
+func (s *Server) recovered(c *call, recorder *responseRecorder, clientGone bool, cause any) *problem.Problem {
 	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		return s.cutProblem(c, recorder, clientGone)
 	}
 	s.config.Logger.Error("panic while serving a request", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	if recorder.status == 0 {
-		problemInternal.write(recorder, s.config.ProblemBase, s.realm(c))
+		problem.Internal.Write(recorder, s.config.ProblemBase, s.realm(c))
 	}
-	return problemInternal
+	return problem.Internal
 }
 
 // cutProblem says, for log and metrics only, why an answer broke off.
-func (s *Server) cutProblem(c *call, recorder *responseRecorder, clientGone bool) *problem {
+func (s *Server) cutProblem(c *call, recorder *responseRecorder, clientGone bool) *problem.Problem {
 	switch cause := context.Cause(c.r.Context()); {
 	case errors.Is(cause, errTokenExpired) || errors.Is(cause, errTokenEnded):
 		return s.endedProblem(c)
 	case clientGone || recorder.failed:
-		return &problem{code: codeClientGone, status: recorder.status}
+		return &problem.Problem{Code: problem.CodeClientGone, Status: recorder.status}
 	}
-	return &problem{code: codeBackendUnavailable, status: recorder.status}
+	return &problem.Problem{Code: problem.CodeBackendUnavailable, Status: recorder.status}
 }
 
 // realm is the host that a challenge names. It is never taken from a request that
@@ -168,12 +170,12 @@ func (s *Server) realm(c *call) string {
 
 // account logs and counts a request. Headers and queries are not logged: secrets
 // are sent in both (Traefik CVE-2022-23469).
-func (s *Server) account(c *call, recorder *responseRecorder, p *problem, took time.Duration) {
+func (s *Server) account(c *call, recorder *responseRecorder, p *problem.Problem, took time.Duration) {
 	outcome, status := outcomeServed, recorder.status
 	if p != nil {
-		outcome = p.code
+		outcome = p.Code
 		if status == 0 {
-			status = p.status
+			status = p.Status
 		}
 	}
 	method := c.r.Method
@@ -204,7 +206,7 @@ func statusClass(status int) string { return statusClasses[statusClassIndex(stat
 
 // logAccess writes the request's line. It goes around slog.Logger, which would look
 // for the caller's place in the code each time.
-func (s *Server) logAccess(c *call, p *problem, method, outcome string, status int, bytes int64, took time.Duration) {
+func (s *Server) logAccess(c *call, p *problem.Problem, method, outcome string, status int, bytes int64, took time.Duration) {
 	ctx, handler := c.r.Context(), s.config.Logger.Handler()
 	if !handler.Enabled(ctx, slog.LevelInfo) {
 		return
@@ -227,8 +229,8 @@ func (s *Server) logAccess(c *call, p *problem, method, outcome string, status i
 	if address := clientAddress(c.r, s.config.TrustedProxies); address.IsValid() {
 		attributes = append(attributes, slog.String("client", address.String()))
 	}
-	if p != nil && p.cause != nil {
-		attributes = append(attributes, slog.String("cause", p.cause.Error()))
+	if p != nil && p.Cause != nil {
+		attributes = append(attributes, slog.String("cause", p.Cause.Error()))
 	}
 	line.AddAttrs(attributes...)
 	_ = handler.Handle(ctx, line) // as slog.Logger does: there is nowhere to say that the log can't be written

@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/surface"
 	"github.com/latchkey-dev/latchkey/internal/token"
@@ -28,7 +29,7 @@ type Config struct {
 	BaseDomain string
 	// TokenPrefix is what tokens begin with.
 	TokenPrefix string
-	// ProblemBase begins the type URI of problems; DefaultProblemBase if empty.
+	// ProblemBase begins the type URI of problems; problem.DefaultBase if empty.
 	ProblemBase string
 	// Surfaces are what this process serves; paths of the others are not found.
 	// surface.All if zero.
@@ -71,7 +72,7 @@ func New(config Config) (*Server, error) {
 	}
 	config.BaseDomain = strings.ToLower(strings.Trim(config.BaseDomain, "."))
 	if config.ProblemBase == "" {
-		config.ProblemBase = DefaultProblemBase
+		config.ProblemBase = problem.DefaultBase
 	}
 	if config.Surfaces == 0 {
 		config.Surfaces = surface.All
@@ -108,7 +109,7 @@ type call struct {
 }
 
 // handle serves a request, or says why not. What it returns has not been sent.
-func (s *Server) handle(c *call) *problem {
+func (s *Server) handle(c *call) *problem.Problem {
 	if p := s.locate(c); p != nil {
 		return p
 	}
@@ -136,34 +137,34 @@ func (s *Server) handle(c *call) *problem {
 
 // locate finds out what a request is for, if it is one that everybody understands
 // in the same way.
-func (s *Server) locate(c *call) *problem {
+func (s *Server) locate(c *call) *problem.Problem {
 	if p := guard(c.r); p != nil {
 		return p
 	}
 	if !s.config.Directory.Synced() {
-		return problemStale
+		return problem.Stale
 	}
 	c.generation = s.config.Directory.Generation()
 	return s.resolve(c)
 }
 
 // resolve finds tenant and API by the request's host and path.
-func (s *Server) resolve(c *call) *problem {
+func (s *Server) resolve(c *call) *problem.Problem {
 	name := subdomain(c.r.Host, s.config.BaseDomain)
 	if name == "" {
-		return problemUnknownHost
+		return problem.UnknownHost
 	}
 	var ok bool
 	if c.tenant, ok = s.config.Directory.Tenant(name); !ok || c.tenant.Namespace == "" {
 		c.tenant = nil
-		return problemUnknownHost
+		return problem.UnknownHost
 	}
 	if c.api, ok = s.config.Directory.API(c.tenant.PublicApi); !ok {
-		return problemUnknownHost
+		return problem.UnknownHost
 	}
 	rest, below := strings.CutPrefix(c.r.URL.EscapedPath(), c.api.BasePath)
 	if !below || rest != "" && rest[0] != '/' || !s.serves(rest) {
-		return problemNotFound
+		return problem.NotFound
 	}
 	return nil
 }
@@ -176,22 +177,22 @@ func (s *Server) serves(path string) bool {
 }
 
 // identify finds out which token calls and whether it works here and now.
-func (s *Server) identify(c *call, now time.Time) (p *problem) {
+func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
 	c.token, p = s.authenticate(c.r, c.tenant, now)
-	if p == problemTokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
-		return problemTooManyBadTokens
+	if p == problem.TokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
+		return problem.TooManyBadTokens
 	}
 	return p
 }
 
 // admit authenticates the request and makes it end with its token.
-func (s *Server) admit(c *call) *problem {
+func (s *Server) admit(c *call) *problem.Problem {
 	if p := s.identify(c, s.config.Clock.Now()); p != nil {
 		return p
 	}
 	leave, ok := s.tenants.enter(c.tenant.Name)
 	if !ok {
-		return problemTooManyRequests
+		return problem.TooManyRequests
 	}
 	ctx, flight := s.inflight.begin(c.r.Context(), c.token)
 	c.r = c.r.WithContext(ctx)
@@ -201,14 +202,14 @@ func (s *Server) admit(c *call) *problem {
 	if s.config.Directory.Generation() != c.generation || !s.config.Clock.Now().Before(c.token.NotAfter) {
 		s.inflight.recheck(flight, s.currentToken)
 	}
-	var p *problem
+	var p *problem.Problem
 	switch cause := context.Cause(ctx); {
 	case cause == nil:
 		return nil
 	case errors.Is(cause, errTokenExpired) || errors.Is(cause, errTokenEnded):
 		p = s.endedProblem(c)
 	default:
-		p = &problem{code: codeClientGone, status: statusClientClosedRequest, cause: proxy.ErrClientGone}
+		p = &problem.Problem{Code: problem.CodeClientGone, Status: statusClientClosedRequest, Cause: proxy.ErrClientGone}
 	}
 	c.end()
 	return p
@@ -240,20 +241,20 @@ func (s *Server) isTenant(name string) bool {
 }
 
 // endedProblem says why a token stopped working while its request was under way.
-func (s *Server) endedProblem(c *call) *problem {
+func (s *Server) endedProblem(c *call) *problem.Problem {
 	tenant, ok := s.config.Directory.Tenant(c.tenant.Name)
 	if !ok {
-		return problemUnknownHost
+		return problem.UnknownHost
 	}
 	_, p := s.authenticate(c.r, tenant, s.config.Clock.Now())
 	if p == nil {
-		p = problemTokenInvalid // it ended and works again: the client may try again
+		p = problem.TokenInvalid // it ended and works again: the client may try again
 	}
 	return p
 }
 
 // forward passes the request to the tenant's backend.
-func (s *Server) forward(c *call) *problem {
+func (s *Server) forward(c *call) *problem.Problem {
 	err := s.config.Proxy.Serve(c.w, c.r, &proxy.Request{
 		Backend:               c.api.Backend(c.tenant),
 		ResponseHeaderTimeout: c.api.ResponseHeaderTimeout,
@@ -275,17 +276,17 @@ func (s *Server) forward(c *call) *problem {
 	case err == nil:
 		return nil
 	case errors.As(err, &tooLarge):
-		return requestTooLarge(tooLarge.Limit)
+		return problem.RequestTooLarge(tooLarge.Limit)
 	case errors.Is(err, errTokenExpired) || errors.Is(err, errTokenEnded):
 		return s.endedProblem(c)
 	case errors.Is(err, proxy.ErrClientGone):
-		return &problem{code: codeClientGone, status: statusClientClosedRequest, cause: err}
+		return &problem.Problem{Code: problem.CodeClientGone, Status: statusClientClosedRequest, Cause: err}
 	case errors.Is(err, proxy.ErrRequestBody):
-		return requestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
+		return problem.RequestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
 	case errors.Is(err, proxy.ErrTimeout):
-		return backendUnavailable(http.StatusGatewayTimeout, err)
+		return problem.BackendUnavailable(http.StatusGatewayTimeout, err)
 	default:
-		return backendUnavailable(http.StatusBadGateway, err)
+		return problem.BackendUnavailable(http.StatusBadGateway, err)
 	}
 }
 
@@ -294,9 +295,9 @@ func (s *Server) forward(c *call) *problem {
 const statusClientClosedRequest = 499
 
 // describeToken tells the calling token what it is.
-func (s *Server) describeToken(c *call) *problem {
+func (s *Server) describeToken(c *call) *problem.Problem {
 	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
-		return methodNotAllowed("GET, HEAD")
+		return problem.MethodNotAllowed("GET, HEAD")
 	}
 	described := struct {
 		ID        string   `json:"id"`
