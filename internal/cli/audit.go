@@ -151,7 +151,7 @@ func (o *auditOptions) Run(ctx context.Context) error {
 	if err := session.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
 		return request{verb: "list", resource: apiTokens, namespace: namespace}.explain(err)
 	}
-	now := date.orNow()
+	now := date.OrNow()
 	platform, err := o.platform(ctx, session)
 	if err != nil {
 		return err

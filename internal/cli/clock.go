@@ -1,60 +1,12 @@
 package cli
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"net/http"
-	"time"
+import "github.com/latchkey-dev/latchkey/internal/serverdate"
+
+// The API server's clock. A credential's issuedAt comes from there: a laptop's
+// clock may be wrong by hours.
+type serverDate = serverdate.Date
+
+var (
+	withServerDate = serverdate.With
+	recordDates    = serverdate.Record
 )
-
-// serverDate is the API server's clock, as its answer told it. A credential's
-// issuedAt comes from there: a laptop's clock may be wrong by hours.
-type serverDate struct{ header string }
-
-type serverDateKey struct{}
-
-// withServerDate returns a context whose requests fill in the date.
-func withServerDate(ctx context.Context) (context.Context, *serverDate) {
-	date := &serverDate{}
-	return context.WithValue(ctx, serverDateKey{}, date), date
-}
-
-// Time is the date, in UTC and whole seconds.
-func (d *serverDate) Time() (time.Time, error) {
-	if d.header == "" {
-		return time.Time{}, errors.New("the API server's answer has no Date header, from which a token's issuedAt is taken: does a proxy on the way remove it?")
-	}
-	date, err := http.ParseTime(d.header)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("the Date header of the API server's answer: %w", err)
-	}
-	return date.UTC().Truncate(time.Second), nil
-}
-
-// recordDates makes a transport tell the answers' dates to the contexts of
-// withServerDate.
-func recordDates(next http.RoundTripper) http.RoundTripper { return dateRecorder{next} }
-
-type dateRecorder struct{ next http.RoundTripper }
-
-func (r dateRecorder) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := r.next.RoundTrip(request)
-	if date, ok := request.Context().Value(serverDateKey{}).(*serverDate); ok && err == nil {
-		date.header = response.Header.Get("Date")
-	}
-	return response, err
-}
-
-// WrappedRoundTripper lets client-go find what is below, to cancel and to close.
-func (r dateRecorder) WrappedRoundTripper() http.RoundTripper { return r.next }
-
-// orNow is the date, or what this machine takes for it: good enough to say how
-// far away something is.
-func (d *serverDate) orNow() time.Time {
-	now, err := d.Time()
-	if err != nil {
-		return time.Now()
-	}
-	return now
-}

@@ -96,7 +96,7 @@ func (o *listOptions) printTable(list *v1alpha1.ApiTokenList, namespace string, 
 		_, err := fmt.Fprintf(o.ErrOut, "There are no %s.\n", request{namespace: namespace}.object())
 		return err
 	}
-	columns := o.columns(date.orNow())
+	columns := o.columns(date.OrNow())
 	return printTable(o.Out, columns, list.Items)
 }
 

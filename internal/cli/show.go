@@ -62,7 +62,7 @@ func (o *showOptions) Run(ctx context.Context) error {
 	if err := session.client.Get(ctx, session.key(o.name), object); err != nil {
 		return request{verb: "get", resource: apiTokens, namespace: session.namespace, name: o.name}.explain(err)
 	}
-	return printSheet(o.Out, object, date.orNow())
+	return printSheet(o.Out, object, date.OrNow())
 }
 
 // sheet is what show prints: a line a fact.

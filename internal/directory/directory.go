@@ -44,6 +44,10 @@ type API struct {
 	AllowedOrigins []string
 	// WebSocket says that requests may be upgraded to it.
 	WebSocket bool
+	// Policy bounds the tokens that are issued.
+	Policy policy.Policy
+	// SelfRotation says that a token may replace its own credential.
+	SelfRotation bool
 
 	backend func(t *Tenant) string
 }

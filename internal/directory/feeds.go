@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
 
@@ -283,6 +284,8 @@ func newAPI(a *v1alpha1.PublicApi) *API {
 		api.AllowedOrigins = a.Spec.CORS.AllowedOrigins
 	}
 	api.WebSocket = slices.Contains(a.Spec.Upgrades, v1alpha1.UpgradeWebSocket)
+	api.Policy = policy.Of(a)
+	api.SelfRotation = a.Spec.TokenPolicy.SelfRotation == v1alpha1.SelfRotationAllowed
 	api.backend = backendOf(a.Spec.Backend)
 	return api
 }

@@ -65,8 +65,17 @@ func durationOr(d *metav1.Duration, fallback time.Duration) time.Duration {
 }
 
 // Expiry is when a credential of the spec expires: at expiresAt, or a lifetime
-// after issuedAt. An issuedAt that lies ahead of now counts as now.
+// after issuedAt, and never after the credential's notAfter. An issuedAt that lies
+// ahead of now counts as now.
 func (p Policy) Expiry(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time) time.Time {
+	end := p.wantedExpiry(spec, issuedAt, now)
+	if c := spec.Credential; c != nil && c.NotAfter != nil && c.NotAfter.Time.Before(end) {
+		return c.NotAfter.UTC()
+	}
+	return end
+}
+
+func (p Policy) wantedExpiry(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time) time.Time {
 	if spec.ExpiresAt != nil {
 		return spec.ExpiresAt.UTC()
 	}

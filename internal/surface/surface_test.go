@@ -43,6 +43,7 @@ func TestOf(t *testing.T) {
 		"/token/":        surface.Portal,
 		"/token/x":       surface.Portal,
 		"/tokenize":      surface.API,
+		"/token/rotate":  surface.Portal,
 		"/tok%65n":       surface.API,
 		"/Token":         surface.API,
 		"/tokens":        surface.Portal,
