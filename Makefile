@@ -75,7 +75,8 @@ bench: need-go ## Measure what Latchkey costs beside others; BENCH_FLAGS=--quick
 	@exec bin/bench $(BENCH_FLAGS)
 
 .PHONY: generate
-generate: need-go ## Generate deepcopy functions and apply configurations from api/
+generate: need-go ## Generate deepcopy functions and apply configurations from api/, and the portal's server from its OpenAPI document
+	go tool -modfile=hack/tools/oapi-codegen/go.mod oapi-codegen -config internal/portal/tokenapi/oapi-codegen.yaml internal/portal/tokenapi/openapi.yaml
 	$(tool) controller-gen object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests

@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-generated=(api config/crd/bases)
-modules=(. hack/controlplane hack/release hack/tools hack/tools/golangci-lint hack/tools/govulncheck hack/tools/helm hack/tools/kube-api-linter hack/tools/kube-score hack/tools/promql)
+generated=(api config/crd/bases internal/portal/tokenapi)
+modules=(. hack/controlplane hack/release hack/tools hack/tools/golangci-lint hack/tools/govulncheck hack/tools/helm hack/tools/kube-api-linter hack/tools/kube-score hack/tools/oapi-codegen hack/tools/promql)
 
 failed=0
 wrong() { printf '%s\n' "$*" >&2; failed=1; }
@@ -22,7 +22,7 @@ trap 'rm -rf "$copy"' EXIT
 sources | tar -c --null -T - | tar -x -C "$copy"
 
 echo "Generating into a copy …"
-find "$copy/api" -name 'zz_generated.*' -exec rm {} +
+find "$copy/api" "$copy/internal/portal/tokenapi" -name 'zz_generated.*' -exec rm {} +
 rm -rf "$copy/api/v1alpha1/applyconfiguration" "$copy"/config/crd/bases/*
 make --no-print-directory -s -C "$copy" generate manifests
 for dir in "${generated[@]}"; do

@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/buildinfo"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/logging"
+	"github.com/latchkey-dev/latchkey/internal/portal"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
@@ -70,6 +71,12 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	backends := proxy.New(logger)
 	defer backends.Close()
 	o.server.Directory, o.server.Proxy, o.server.Logger, o.server.Metrics = view, backends, logger, registry
+	var err error
+	if o.server.Surfaces.Has(surface.Portal) {
+		if o.server.Portal, err = newPortal(o, config, view, logger); err != nil {
+			return err
+		}
+	}
 	handler, err := server.New(o.server)
 	if err != nil {
 		return err
@@ -85,6 +92,15 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 		return handler.Run(groupContext, o.listeners, registry)
 	})
 	return group.Wait()
+}
+
+// newPortal makes what answers at Latchkey's own paths.
+func newPortal(o *options, config *rest.Config, view *directory.Directory, logger *slog.Logger) (*portal.Portal, error) {
+	client, err := portal.NewClient(config)
+	if err != nil {
+		return nil, fmt.Errorf("a client for the portal: %w", err)
+	}
+	return portal.New(portal.Config{Client: client, Directory: view, TokenPrefix: o.server.TokenPrefix, Logger: logger})
 }
 
 func parse(args []string) (*options, error) {

@@ -60,7 +60,8 @@ func (s *session) startAPIServer(ctx context.Context) (health string, err error)
 			return "", err
 		}
 	}
-	return s.startServer(ctx, "apiserver", "--admin-listen", "latchkey-apiserver",
+	return s.startServer(ctx, "apiserver", "--admin-listen", "latchkey-portal", // the account that may do what both surfaces do
+
 		"--listen="+s.httpPort.address(),
 		"--tls-listen="+s.httpsPort.address(),
 		"--tls-cert-file="+s.files.serving("tls.crt"),

@@ -22,26 +22,26 @@ type Check string
 
 // The checks.
 const (
-	// Idle: a live token was not used for longer than Checks.Idle.
-	Idle Check = "idle"
-	// NeverUsed: no use of a live token was ever recorded, though uses are.
-	NeverUsed Check = "never-used"
-	// Expiring: a live token expires within Checks.Expiring.
-	Expiring Check = "expiring"
-	// Expired: the token's time is over.
-	Expired Check = "expired"
-	// WithoutOwner: nobody answers for the token.
-	WithoutOwner Check = "without-owner"
-	// OwnerGone: no member of the Tenant's that is a user has the owner's name.
-	OwnerGone Check = "owner-gone"
-	// ViolatesPolicy: today's policy would not issue the live token.
-	ViolatesPolicy Check = "violates-policy"
-	// WideScopes: the live token has more scopes than Checks.MaxScopes, or one
+	// CheckIdle: a live token was not used for longer than Checks.Idle.
+	CheckIdle Check = "idle"
+	// CheckNeverUsed: no use of a live token was ever recorded, though uses are.
+	CheckNeverUsed Check = "never-used"
+	// CheckExpiring: a live token expires within Checks.Expiring.
+	CheckExpiring Check = "expiring"
+	// CheckExpired: the token's time is over.
+	CheckExpired Check = "expired"
+	// CheckWithoutOwner: nobody answers for the token.
+	CheckWithoutOwner Check = "without-owner"
+	// CheckOwnerGone: no member of the Tenant's that is a user has the owner's name.
+	CheckOwnerGone Check = "owner-gone"
+	// CheckViolatesPolicy: today's policy would not issue the live token.
+	CheckViolatesPolicy Check = "violates-policy"
+	// CheckWideScopes: the live token has more scopes than Checks.MaxScopes, or one
 	// that matches Checks.ScopePattern.
-	WideScopes Check = "wide-scopes"
-	// PreviousInUse: a replaced credential works still, and was used since its
+	CheckWideScopes Check = "wide-scopes"
+	// CheckPreviousInUse: a replaced credential works still, and was used since its
 	// successor was issued.
-	PreviousInUse Check = "previous-in-use"
+	CheckPreviousInUse Check = "previous-in-use"
 )
 
 // Finding is a check that a token did not pass, and why, in a few words.
@@ -68,9 +68,9 @@ type Checks struct {
 type Facts struct {
 	// Now is the instant of the audit.
 	Now time.Time
-	// Tenant is the ApiToken's; nil if unknown, which leaves out OwnerGone.
+	// Tenant is the ApiToken's; nil if unknown, which leaves out CheckOwnerGone.
 	Tenant *v1alpha1.Tenant
-	// Policy is today's; nil if unknown, which leaves out ViolatesPolicy.
+	// Policy is today's; nil if unknown, which leaves out CheckViolatesPolicy.
 	Policy *policy.Policy
 }
 
@@ -83,15 +83,15 @@ func (c Checks) Findings(t *v1alpha1.ApiToken, f Facts) []Finding {
 		}
 	}
 	live := IsLive(t, f.Now)
-	add(Idle, live && c.Idle > 0, c.idle(t, f.Now))
-	add(NeverUsed, live && c.NeverUsed, neverUsed(t))
-	add(Expiring, live && c.Expiring > 0, c.expiring(t, f.Now))
-	add(Expired, c.Expired, expired(t, f.Now))
-	add(WithoutOwner, c.WithoutOwner && !isOver(t, f.Now), withoutOwner(t))
-	add(OwnerGone, c.OwnerGone && !isOver(t, f.Now), ownerGone(t, f.Tenant))
-	add(ViolatesPolicy, live && c.ViolatesPolicy, violations(t, f))
-	add(WideScopes, live, c.wideScopes(t))
-	add(PreviousInUse, live && c.PreviousInUse, PreviousUse(t, f.Now))
+	add(CheckIdle, live && c.Idle > 0, c.idle(t, f.Now))
+	add(CheckNeverUsed, live && c.NeverUsed, neverUsed(t))
+	add(CheckExpiring, live && c.Expiring > 0, c.expiring(t, f.Now))
+	add(CheckExpired, c.Expired, expired(t, f.Now))
+	add(CheckWithoutOwner, c.WithoutOwner && !isOver(t, f.Now), withoutOwner(t))
+	add(CheckOwnerGone, c.OwnerGone && !isOver(t, f.Now), ownerGone(t, f.Tenant))
+	add(CheckViolatesPolicy, live && c.ViolatesPolicy, violations(t, f))
+	add(CheckWideScopes, live, c.wideScopes(t))
+	add(CheckPreviousInUse, live && c.PreviousInUse, PreviousUse(t, f.Now))
 	return found
 }
 

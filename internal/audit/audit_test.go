@@ -60,40 +60,40 @@ func TestFindings(t *testing.T) {
 	}{
 		"sound": {nil, nil},
 		"idle": {[]func(token){func(t token) { t.Status.Credential.LastUsedAt = ago(90*day + time.Second) }},
-			[]audit.Check{audit.Idle}},
+			[]audit.Check{audit.CheckIdle}},
 		"idle for just so long": {[]func(token){func(t token) { t.Status.Credential.LastUsedAt = ago(90 * day) }}, nil},
 		"used by its previous token": {[]func(token){
 			func(t token) { t.Status.Credential.LastUsedAt = nil }, previous(ago(day), ago(time.Hour))}, nil},
 		"never used": {[]func(token){func(t token) { t.Status.Credential.LastUsedAt = nil }},
-			[]audit.Check{audit.Idle, audit.NeverUsed}},
+			[]audit.Check{audit.CheckIdle, audit.CheckNeverUsed}},
 		"not used since uses are recorded": {[]func(token){func(t token) {
 			t.Status.Credential.LastUsedAt, t.Status.UseRecordedSince = nil, ago(day)
-		}}, []audit.Check{audit.NeverUsed}},
+		}}, []audit.Check{audit.CheckNeverUsed}},
 		"uses are not recorded": {[]func(token){func(t token) {
 			t.Status.Credential.LastUsedAt, t.Status.UseRecordedSince = nil, nil
 		}}, nil},
 		"expiring": {[]func(token){func(t token) { t.Status.Credential.ExpiresAt = *ago(-14 * day) }},
-			[]audit.Check{audit.Expiring}},
+			[]audit.Check{audit.CheckExpiring}},
 		"not expiring yet": {[]func(token){func(t token) { t.Status.Credential.ExpiresAt = *ago(-14*day - time.Second) }}, nil},
 		"expired, and nobody's": {[]func(token){func(t token) {
 			t.Status.Credential.ExpiresAt, t.Spec.Owner, t.Status.Credential.LastUsedAt = *ago(0), "", nil
-		}}, []audit.Check{audit.Expired}},
+		}}, []audit.Check{audit.CheckExpired}},
 		"revoked, and nobody's": {[]func(token){func(t token) { t.Spec.Revoked, t.Spec.Owner = true, "" }}, nil},
-		"without owner":         {[]func(token){func(t token) { t.Spec.Owner = "" }}, []audit.Check{audit.WithoutOwner}},
-		"owner gone":            {[]func(token){func(t token) { t.Spec.Owner = "eve" }}, []audit.Check{audit.OwnerGone}},
-		"owner is a group":      {[]func(token){func(t token) { t.Spec.Owner = "ann" }}, []audit.Check{audit.OwnerGone}},
+		"without owner":         {[]func(token){func(t token) { t.Spec.Owner = "" }}, []audit.Check{audit.CheckWithoutOwner}},
+		"owner gone":            {[]func(token){func(t token) { t.Spec.Owner = "eve" }}, []audit.Check{audit.CheckOwnerGone}},
+		"owner is a group":      {[]func(token){func(t token) { t.Spec.Owner = "ann" }}, []audit.Check{audit.CheckOwnerGone}},
 		"awaits a credential, without owner": {[]func(token){func(t token) { t.Status, t.Spec.Credential, t.Spec.Owner = v1alpha1.ApiTokenStatus{}, nil, "" }},
-			[]audit.Check{audit.WithoutOwner}},
+			[]audit.Check{audit.CheckWithoutOwner}},
 		"lives too long": {[]func(token){func(t token) { t.Status.Credential.ExpiresAt = *ago(-365 * day) }},
-			[]audit.Check{audit.ViolatesPolicy}},
+			[]audit.Check{audit.CheckViolatesPolicy}},
 		"overlap too long": {[]func(token){func(t token) {
 			t.Spec.Rotation = &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: 8 * day}}
-		}}, []audit.Check{audit.ViolatesPolicy}},
-		"unknown scope": {[]func(token){func(t token) { t.Spec.Scopes = []string{"x"} }}, []audit.Check{audit.ViolatesPolicy}},
-		"many scopes":   {[]func(token){func(t token) { t.Spec.Scopes = []string{"a", "b", "c"} }}, []audit.Check{audit.WideScopes}},
-		"wide scope":    {[]func(token){func(t token) { t.Spec.Scopes = []string{"a:write"} }}, []audit.Check{audit.WideScopes}},
+		}}, []audit.Check{audit.CheckViolatesPolicy}},
+		"unknown scope": {[]func(token){func(t token) { t.Spec.Scopes = []string{"x"} }}, []audit.Check{audit.CheckViolatesPolicy}},
+		"many scopes":   {[]func(token){func(t token) { t.Spec.Scopes = []string{"a", "b", "c"} }}, []audit.Check{audit.CheckWideScopes}},
+		"wide scope":    {[]func(token){func(t token) { t.Spec.Scopes = []string{"a:write"} }}, []audit.Check{audit.CheckWideScopes}},
 		"previous in use": {[]func(token){previous(ago(time.Hour), ago(-time.Hour))},
-			[]audit.Check{audit.PreviousInUse}},
+			[]audit.Check{audit.CheckPreviousInUse}},
 		"previous used before the rotation only": {[]func(token){previous(ago(100*day), ago(-time.Hour))}, nil},
 		"previous is over":                       {[]func(token){previous(ago(time.Hour), ago(0))}, nil},
 	} {

@@ -11,12 +11,12 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/audit"
 )
 
-var now = time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+var filterTime = time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// days is the instant so many days from now.
-func days(n int) *metav1.Time { return new(metav1.NewTime(now.Add(time.Duration(n) * audit.Day))) }
+// days is the instant so many days from filterTime.
+func days(n int) *metav1.Time { return new(metav1.NewTime(filterTime.Add(time.Duration(n) * audit.Day))) }
 
-// credential expires and was issued and used so many days from now; 0 means that
+// credential expires and was issued and used so many days from filterTime; 0 means that
 // it was not used.
 func credential(expires, issued, used int) *v1alpha1.IssuedCredential {
 	c := &v1alpha1.IssuedCredential{ExpiresAt: *days(expires), IssuedAt: days(issued)}
@@ -75,7 +75,7 @@ func TestMatches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for name, token := range tokens {
-				if c.filter.Matches(token, now) {
+				if c.filter.Matches(token, filterTime) {
 					got = append(got, name)
 				}
 			}
@@ -86,7 +86,7 @@ func TestMatches(t *testing.T) {
 		})
 	}
 	for name, token := range tokens {
-		if !(audit.Filter{}).Matches(token, now) {
+		if !(audit.Filter{}).Matches(token, filterTime) {
 			t.Errorf("the empty filter does not find %s", name)
 		}
 	}

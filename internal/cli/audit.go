@@ -220,7 +220,7 @@ func (o *auditOptions) noteGroups(tenants *v1alpha1.TenantList, namespace string
 		t := &tenants.Items[i]
 		isGroup := func(m v1alpha1.Member) bool { return m.Kind == v1alpha1.MemberGroup }
 		if o.checks.OwnerGone && (o.isEverywhere || t.Status.Namespace == namespace) && slices.ContainsFunc(t.Spec.Members, isGroup) {
-			_, _ = fmt.Fprintf(o.ErrOut, "Note: Tenant %s has groups among its members, of which nobody here knows who is in them: owners who are show as %s.\n", t.Name, audit.OwnerGone)
+			_, _ = fmt.Fprintf(o.ErrOut, "Note: Tenant %s has groups among its members, of which nobody here knows who is in them: owners who are show as %s.\n", t.Name, audit.CheckOwnerGone)
 		}
 	}
 }

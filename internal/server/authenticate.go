@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/portal"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -34,6 +35,39 @@ func (s *Server) authenticate(r *http.Request, tenant *directory.Tenant, now tim
 		return found, problem.AddressNotAllowed
 	}
 	return found, nil
+}
+
+// identifyCaller finds out who calls. At the portal's paths that may be a user of
+// the cluster; elsewhere a Kubernetes token is as invalid as any garbage, and is
+// never passed on.
+func (s *Server) identifyCaller(c *call, now time.Time) (p *problem.Problem) {
+	text, ok := s.kubernetesToken(c)
+	if !ok {
+		return s.identify(c, now)
+	}
+	address := clientAddress(c.r, s.config.TrustedProxies)
+	c.user, p = s.config.Portal.Authenticate(c.r.Context(), text, !s.badTokens.exhausted(address, now))
+	switch {
+	case p == problem.TokenInvalid && !s.badTokens.permits(address, now):
+		return problem.TooManyBadTokens
+	case p == nil && c.tenant.Suspended:
+		return problem.TenantSuspended
+	}
+	return p
+}
+
+// kubernetesToken takes what looks like one from a request for the portal.
+func (s *Server) kubernetesToken(c *call) (text string, ok bool) {
+	if !c.portal || !s.config.Portal.Manages() || !hasScheme(c.r, "Bearer") {
+		return "", false
+	}
+	text, p := credentials(c.r)
+	return text, p == nil && portal.IsKubernetesToken(text)
+}
+
+func hasScheme(r *http.Request, scheme string) bool {
+	sent, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return equalFoldASCII(sent, scheme)
 }
 
 // verdictProblem is the answer to a token that does not work, or nil.

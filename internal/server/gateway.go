@@ -132,6 +132,9 @@ func (s *Server) judge(c *call) *problem.Problem {
 	}
 	c.r = asked
 	p := s.locate(c)
+	if p == nil && c.portal && asked.URL.EscapedPath() != c.api.BasePath+describePath {
+		p = problem.NotFound // a gateway's backend has no business with these
+	}
 	if p == nil {
 		p = guardGatewayUpgrade(c)
 	}

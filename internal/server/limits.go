@@ -119,9 +119,16 @@ func newBadTokens(perMinute int) *badTokens {
 // permits counts an invalid token of the address. IPv6 addresses count by their
 // /64, which is what one customer of a provider gets.
 func (b *badTokens) permits(address netip.Addr, now time.Time) bool {
-	if b.limit == 0 {
-		return true
-	}
+	return b.limit == 0 || b.count(address, now, 1) <= b.limit
+}
+
+// exhausted says, without counting, whether another invalid token of the address
+// would be one too many.
+func (b *badTokens) exhausted(address netip.Addr, now time.Time) bool {
+	return b.limit != 0 && b.count(address, now, 0) >= b.limit
+}
+
+func (b *badTokens) count(address netip.Addr, now time.Time, more int) int {
 	if address.Is6() {
 		prefix, _ := address.Prefix(64) // never fails for an IPv6 address
 		address = prefix.Addr()
@@ -132,6 +139,6 @@ func (b *badTokens) permits(address netip.Addr, now time.Time) bool {
 	if minute := now.Unix() / 60; slot.address != address || slot.minute != minute {
 		slot.address, slot.minute, slot.count = address, minute, 0
 	}
-	slot.count++
-	return slot.count <= b.limit
+	slot.count += more
+	return slot.count
 }

@@ -226,6 +226,9 @@ func (s *Server) logAccess(c *call, p *problem.Problem, method, outcome string, 
 	if c.token != nil {
 		attributes = append(attributes, slog.String("tokenID", c.token.ID))
 	}
+	if c.user != nil {
+		attributes = append(attributes, slog.String("user", c.user.Name))
+	}
 	if address := clientAddress(c.r, s.config.TrustedProxies); address.IsValid() {
 		attributes = append(attributes, slog.String("client", address.String()))
 	}

@@ -5,7 +5,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/portal"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/surface"
@@ -42,6 +42,9 @@ type Config struct {
 	Directory *directory.Directory
 	// Proxy reaches the backends.
 	Proxy *proxy.Proxy
+	// Portal answers at Latchkey's own paths. If nil, the only one is the calling
+	// token's.
+	Portal *portal.Portal
 	// Clock tells the time; the system's if nil.
 	Clock clock.WithDelayedExecution
 	// Logger gets the access log and faults.
@@ -87,6 +90,11 @@ func New(config Config) (*Server, error) {
 		badTokens: newBadTokens(config.Limits.BadTokensPerMinute),
 	}
 	var err error
+	if config.Portal == nil {
+		if s.config.Portal, err = portal.New(portal.Config{Directory: config.Directory, Logger: config.Logger}); err != nil {
+			return nil, err
+		}
+	}
 	if s.metrics, err = newMetrics(s); err != nil {
 		return nil, err
 	}
@@ -104,6 +112,10 @@ type call struct {
 	token  *directory.Token
 	// generation is the directory's before anything was looked up in it.
 	generation uint64
+	// portal says that the path is one of Latchkey's own.
+	portal bool
+	// user is who calls where no token does: at the portal's paths only.
+	user *portal.User
 	// end closes a request that was registered as under way.
 	end func()
 }
@@ -129,8 +141,8 @@ func (s *Server) handle(c *call) *problem.Problem {
 		return p
 	}
 	defer c.end()
-	if c.r.URL.EscapedPath() == c.api.BasePath+"/token" {
-		return s.describeToken(c)
+	if c.portal {
+		return s.servePortal(c)
 	}
 	return s.forward(c)
 }
@@ -166,15 +178,19 @@ func (s *Server) resolve(c *call) *problem.Problem {
 	if !below || rest != "" && rest[0] != '/' || !s.serves(rest) {
 		return problem.NotFound
 	}
+	c.portal = surface.Of(rest) == surface.Portal
 	return nil
 }
 
 // serves reports whether this process has an answer for a path below the base
-// path. Of the portal's paths only /token has one yet.
+// path.
 func (s *Server) serves(path string) bool {
 	of := surface.Of(path)
-	return s.config.Surfaces.Has(of) && (of == surface.API || path == "/token")
+	return s.config.Surfaces.Has(of) && (of == surface.API || path == describePath || s.config.Portal.Manages())
 }
+
+// describePath is where the calling token is described, below the base path.
+const describePath = "/token"
 
 // identify finds out which token calls and whether it works here and now.
 func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
@@ -187,12 +203,16 @@ func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
 
 // admit authenticates the request and makes it end with its token.
 func (s *Server) admit(c *call) *problem.Problem {
-	if p := s.identify(c, s.config.Clock.Now()); p != nil {
+	if p := s.identifyCaller(c, s.config.Clock.Now()); p != nil {
 		return p
 	}
 	leave, ok := s.tenants.enter(c.tenant.Name)
 	if !ok {
 		return problem.TooManyRequests
+	}
+	if c.user != nil {
+		c.end = leave
+		return nil
 	}
 	ctx, flight := s.inflight.begin(c.r.Context(), c.token)
 	c.r = c.r.WithContext(ctx)
@@ -294,31 +314,14 @@ func (s *Server) forward(c *call) *problem.Problem {
 // did not wait. Nobody receives it.
 const statusClientClosedRequest = 499
 
-// describeToken tells the calling token what it is.
-func (s *Server) describeToken(c *call) *problem.Problem {
-	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
-		return problem.MethodNotAllowed("GET, HEAD")
+// servePortal has the portal answer.
+func (s *Server) servePortal(c *call) *problem.Problem {
+	if c.token != nil {
+		exposeExpiry(c.w.Header(), c.token)
 	}
-	described := struct {
-		ID        string   `json:"id"`
-		Name      string   `json:"name"`
-		Tenant    string   `json:"tenant"`
-		Owner     string   `json:"owner,omitempty"`
-		Scopes    []string `json:"scopes"`
-		ExpiresAt string   `json:"expiresAt"`
-	}{c.token.ID, c.token.Name, c.token.Tenant, c.token.Owner, c.token.Scopes, rfc3339(c.token.NotAfter)}
-	if described.Scopes == nil {
-		described.Scopes = []string{}
-	}
-	h := c.w.Header()
-	exposeExpiry(h, c.token)
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if err := json.NewEncoder(c.w).Encode(described); err != nil {
-		s.config.Logger.Debug("client gone", "error", err)
-	}
-	return nil
+	return s.config.Portal.Serve(c.w, c.r, &portal.Call{
+		Tenant: c.tenant, API: c.api, Caller: portal.Caller{Token: c.token, User: c.user},
+	})
 }
 
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }

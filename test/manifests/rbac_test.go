@@ -55,7 +55,14 @@ var rights = map[string]map[string]string{
 		"tenants.latchkey.dev/status everywhere":                                   "patch",
 	},
 	"latchkey-apiserver": serverRights,
-	"latchkey-portal":    serverRights,
+	"latchkey-portal": {
+		"apitokens.latchkey.dev everywhere":                    "get list watch create update delete",
+		"publicapis.latchkey.dev everywhere":                   "list watch",
+		"secrets in latchkey-records":                          "list watch",
+		"subjectaccessreviews.authorization.k8s.io everywhere": "create",
+		"tenants.latchkey.dev everywhere":                      "list watch",
+		"tokenreviews.authentication.k8s.io everywhere":        "create",
+	},
 	// Pods of the namespace that name no account get this one.
 	"default": {},
 	"admin": {
@@ -353,7 +360,7 @@ func TestForbidden(t *testing.T) {
 				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
 			})
 		}},
-		{"change the spec of an ApiToken", []string{"admin"}, func(ctx context.Context, c client.Client) error {
+		{"patch the spec of an ApiToken", []string{"admin"}, func(ctx context.Context, c client.Client) error {
 			return c.Patch(ctx, object.DeepCopy(), merge(`{"spec":{"description":"x"}}`))
 		}},
 		{"write the status of an ApiToken", []string{"latchkey-manager"}, func(ctx context.Context, c client.Client) error {

@@ -1,0 +1,185 @@
+// Package portal answers the requests for Latchkey's own paths on a tenant's host:
+// the API for tokens. The server decides first whose host it is and who calls; the
+// portal decides what the caller may do, and reads and writes ApiTokens in the
+// tenant's namespace, never elsewhere.
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/portal/tokenapi"
+	"github.com/latchkey-dev/latchkey/internal/problem"
+)
+
+// Config is what a Portal needs.
+type Config struct {
+	// Client reads from and writes to the Kubernetes API server, without a cache;
+	// NewClient makes it. Without one the portal only describes the calling token.
+	Client client.Client
+	// Directory says when a token that was made works on this replica.
+	Directory *directory.Directory
+	// TokenPrefix is what tokens begin with.
+	TokenPrefix string
+	// ConfirmTimeout is how long the manager may take to confirm a token;
+	// DefaultConfirmTimeout if zero.
+	ConfirmTimeout time.Duration
+	// Clock tells the time; the system's if nil.
+	Clock clock.Clock
+	// Logger gets the audit log and faults.
+	Logger *slog.Logger
+}
+
+// DefaultConfirmTimeout is how long a caller waits for the manager.
+const DefaultConfirmTimeout = 10 * time.Second
+
+// Portal answers requests for the portal's paths.
+type Portal struct {
+	config  Config
+	mux     *http.ServeMux
+	reviews *reviews
+}
+
+// Caller is who calls: an API token, or a user of the cluster.
+type Caller struct {
+	// Token is the calling API token, or nil.
+	Token *directory.Token
+	// User is whom a Kubernetes token belongs to, or nil.
+	User *User
+}
+
+// Call is a request and what the server found out about it.
+type Call struct {
+	// Tenant is the one that the host belongs to.
+	Tenant *directory.Tenant
+	// API is what is served on the host.
+	API *directory.API
+	// Caller was authenticated by the server.
+	Caller Caller
+}
+
+// New makes a portal.
+func New(config Config) (*Portal, error) {
+	if config.Logger == nil || config.Directory == nil {
+		return nil, errors.New("portal.Config: Logger and Directory are required")
+	}
+	if config.Clock == nil {
+		config.Clock = clock.RealClock{}
+	}
+	if config.ConfirmTimeout == 0 {
+		config.ConfirmTimeout = DefaultConfirmTimeout
+	}
+	p := &Portal{config: config, mux: http.NewServeMux(), reviews: newReviews(config.Client, config.Clock)}
+	strict := tokenapi.NewStrictHandlerWithOptions(&handlers{p}, nil, tokenapi.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  keepProblem,
+		ResponseErrorHandlerFunc: keepProblem,
+	})
+	tokenapi.HandlerWithOptions(strict, tokenapi.StdHTTPServerOptions{
+		BaseRouter:       &router{p.mux, p.Manages()},
+		ErrorHandlerFunc: keepProblem,
+	})
+	return p, nil
+}
+
+// Manages says whether the portal can read and write ApiTokens.
+func (p *Portal) Manages() bool { return p.config.Client != nil }
+
+// router registers, of a portal that manages nothing, only the endpoint that needs
+// no cluster.
+type router struct {
+	*http.ServeMux
+	all bool
+}
+
+func (r *router) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	if r.all || pattern == "GET /token" {
+		r.ServeMux.HandleFunc(pattern, handler)
+	}
+}
+
+// exchange is a call on its way through the generated code.
+type exchange struct {
+	*Call
+	problem *problem.Problem
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
+
+// requestTimeout bounds everything that a request has done in the cluster.
+const requestTimeout = 30 * time.Second
+
+// Serve answers a request that the server admitted, or returns why not, which the
+// server then sends.
+func (p *Portal) Serve(w http.ResponseWriter, r *http.Request, c *Call) *problem.Problem {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	e := &exchange{Call: c}
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, e), requestTimeout)
+	defer cancel()
+	below := r.WithContext(ctx)
+	target := *r.URL
+	target.Path = strings.TrimPrefix(target.Path, c.API.BasePath)
+	target.RawPath = strings.TrimPrefix(target.RawPath, c.API.BasePath)
+	below.URL = &target
+	pattern, refused := p.match(below)
+	if refused != nil {
+		return refused
+	}
+	if refused := checkQuery(pattern, target.Query()); refused != nil {
+		return refused
+	}
+	if refused := checkBody(w, below, pattern); refused != nil {
+		return refused
+	}
+	p.mux.ServeHTTP(w, below)
+	return e.problem
+}
+
+// match finds the endpoint of a request.
+func (p *Portal) match(r *http.Request) (pattern string, refused *problem.Problem) {
+	if _, pattern := p.mux.Handler(r); pattern != "" {
+		return pattern, nil
+	}
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		probe := *r
+		probe.Method = method
+		if _, pattern := p.mux.Handler(&probe); pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		return "", problem.NotFound
+	}
+	return "", problem.MethodNotAllowed(strings.Join(allowed, ", "))
+}
+
+// keepProblem takes what the generated code found wrong, or what a handler
+// returned.
+func keepProblem(_ http.ResponseWriter, r *http.Request, err error) {
+	e := exchangeOf(r.Context())
+	var malformed *tokenapi.InvalidParamFormatError
+	var several *tokenapi.TooManyValuesForParamError
+	if errors.As(err, &e.problem) {
+		return
+	}
+	switch {
+	case errors.As(err, &malformed):
+		e.problem = invalid(fmt.Sprintf("The parameter %s is malformed.", malformed.ParamName))
+	case errors.As(err, &several):
+		e.problem = invalid(fmt.Sprintf("The parameter %s was sent more than once.", several.ParamName))
+	default:
+		e.problem = internal(err)
+	}
+}
