@@ -363,6 +363,11 @@ func TestForbidden(t *testing.T) {
 		{"patch the spec of an ApiToken", []string{"admin"}, func(ctx context.Context, c client.Client) error {
 			return c.Patch(ctx, object.DeepCopy(), merge(`{"spec":{"description":"x"}}`))
 		}},
+		{"update the spec of an ApiToken", []string{"latchkey-portal", "admin"}, func(ctx context.Context, c client.Client) error {
+			changed := object.DeepCopy()
+			changed.ResourceVersion, changed.Spec.Description = "", "x"
+			return c.Update(ctx, changed)
+		}},
 		{"write the status of an ApiToken", []string{"latchkey-manager"}, func(ctx context.Context, c client.Client) error {
 			return c.Status().Patch(ctx, object.DeepCopy(), merge(`{"status":{"observedGeneration":7}}`))
 		}},
