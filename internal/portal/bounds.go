@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/audit"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 )
 
@@ -57,30 +58,38 @@ func exceedingExpiry(caller *directory.Token, spec *v1alpha1.ApiTokenSpec, now t
 	return nil
 }
 
-// exceedingChange says in what a change adds to a token what the caller has not.
-// To take away is always permitted.
-func exceedingChange(caller *directory.Token, before, after *v1alpha1.ApiTokenSpec) []string {
-	exceeds := exceedingScopes(caller, added(before.Scopes, after.Scopes))
-	switch {
-	case len(before.AllowedCIDRs) == 0:
-		return exceeds // worked from anywhere before
-	case len(after.AllowedCIDRs) == 0:
-		return append(exceeds, exceedingAddresses(caller, nil)...)
+// exceedingChange says in what a token that a change lets do more would have more
+// than the caller. It has to be within the caller as a whole: a scope of the
+// caller's is too much for a token that outlives it. To take away is always
+// permitted.
+func exceedingChange(caller *directory.Token, before *v1alpha1.ApiTokenSpec, t *v1alpha1.ApiToken) []string {
+	after := &t.Spec
+	if len(added(before.Scopes, after.Scopes)) == 0 && !wider(before.AllowedCIDRs, after.AllowedCIDRs) {
+		return nil
+	}
+	exceeds := append(exceedingScopes(caller, after.Scopes), exceedingAddresses(caller, after.AllowedCIDRs)...)
+	if expiry, issued := audit.Expiry(t); issued && expiry.After(caller.NotAfter) {
+		exceeds = append(exceeds, fmt.Sprintf("a token that expires at %s, while the calling token expires at %s",
+			expiry.UTC().Format(time.RFC3339), caller.NotAfter.UTC().Format(time.RFC3339)))
+	}
+	return exceeds
+}
+
+// wider says whether a token would work from more addresses than before.
+func wider(before, after []string) bool {
+	if len(before) == 0 || len(after) == 0 {
+		return len(before) != 0
 	}
 	var present []netip.Prefix
-	for _, cidr := range before.AllowedCIDRs {
+	for _, cidr := range before {
 		if prefix, err := netip.ParsePrefix(cidr); err == nil {
 			present = append(present, prefix)
 		}
 	}
-	wider := slices.DeleteFunc(slices.Clone(after.AllowedCIDRs), func(cidr string) bool {
+	return slices.ContainsFunc(after, func(cidr string) bool {
 		prefix, err := netip.ParsePrefix(cidr)
-		return err == nil && within(present, prefix)
+		return err != nil || !within(present, prefix)
 	})
-	if len(wider) == 0 {
-		return exceeds
-	}
-	return append(exceeds, exceedingAddresses(caller, wider)...)
 }
 
 func added(before, after []string) []string {

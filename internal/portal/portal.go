@@ -124,6 +124,7 @@ const requestTimeout = 30 * time.Second
 func (p *Portal) Serve(w http.ResponseWriter, r *http.Request, c *Call) *problem.Problem {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Add("Access-Control-Expose-Headers", "ETag")
 	e := &exchange{Call: c}
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, e), requestTimeout)
 	defer cancel()

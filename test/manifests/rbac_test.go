@@ -364,8 +364,11 @@ func TestForbidden(t *testing.T) {
 			return c.Patch(ctx, object.DeepCopy(), merge(`{"spec":{"description":"x"}}`))
 		}},
 		{"update the spec of an ApiToken", []string{"latchkey-portal", "admin"}, func(ctx context.Context, c client.Client) error {
-			changed := object.DeepCopy()
-			changed.ResourceVersion, changed.Spec.Description = "", "x"
+			changed := &v1alpha1.ApiToken{}
+			if err := env.Client.Get(ctx, client.ObjectKeyFromObject(object), changed); err != nil {
+				return err
+			}
+			changed.Spec.Description += "x"
 			return c.Update(ctx, changed)
 		}},
 		{"write the status of an ApiToken", []string{"latchkey-manager"}, func(ctx context.Context, c client.Client) error {
