@@ -34,16 +34,19 @@ func (f Filter) Matches(t *v1alpha1.ApiToken, now time.Time) bool {
 	end, issued := Expiry(t)
 	live := issued && !t.Spec.Revoked && now.Before(end)
 	switch {
-	case f.IdleDays != nil && !(live && idle(t, now.Add(-time.Duration(*f.IdleDays)*Day))),
-		f.NeverUsed && !(live && NeverUsed(t)),
-		f.ExpiringWithinDays != nil && !(live && !end.After(now.Add(time.Duration(*f.ExpiringWithinDays)*Day))),
-		f.Expired && !(issued && !now.Before(end)),
+	case !live && (f.IdleDays != nil || f.NeverUsed || f.ExpiringWithinDays != nil),
+		f.IdleDays != nil && !idle(t, now.Add(-days(*f.IdleDays))),
+		f.NeverUsed && !NeverUsed(t),
+		f.ExpiringWithinDays != nil && end.After(now.Add(days(*f.ExpiringWithinDays))),
+		f.Expired && (!issued || now.Before(end)),
 		f.WithoutOwner && t.Spec.Owner != "",
 		f.Owner != "" && t.Spec.Owner != f.Owner:
 		return false
 	}
 	return true
 }
+
+func days(n int) time.Duration { return time.Duration(n) * Day }
 
 // Expiry is when the last of the token's credentials stops working, if it has one.
 func Expiry(t *v1alpha1.ApiToken) (end time.Time, issued bool) {

@@ -274,7 +274,7 @@ func (h *handlers) RotateTokenByName(ctx context.Context, r tokenapi.RotateToken
 // revoke revokes a token for good. To revoke it again changes nothing.
 func (h *handlers) revoke(ctx context.Context, e *exchange, name string, ifMatch *string) error {
 	// Revoking ends the caller's own request, where it revokes itself.
-	ctx, cancel := detached(ctx, requestTimeout)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	changed := false
 	t, err := h.write(ctx, e, name, ifMatch, func(t *v1alpha1.ApiToken) (bool, error) {
@@ -404,14 +404,13 @@ func (h *handlers) log(e *exchange, action, name, credential string) {
 }
 
 // detached is a context that goes on when the caller's request ends.
-func detached(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 }
 
 // asProblem finds the problem in an error that a handler returns.
 func asProblem(err error) *problem.Problem {
-	var p *problem.Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem.Problem](err); ok {
 		return p
 	}
 	return internal(err)

@@ -52,8 +52,7 @@ func checkQuery(pattern string, query url.Values) *problem.Problem {
 // be read again afterwards.
 func checkBody(w http.ResponseWriter, r *http.Request, pattern string) *problem.Problem {
 	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return problem.RequestTooLarge(tooLarge.Limit)
 	}
 	if err != nil {
@@ -89,9 +88,8 @@ func decodeStrictly(content []byte, into any) (wrong string) {
 			return fmt.Sprintf("The member %.40q is null: leave it out, or give an empty value.", name)
 		}
 	}
-	var mistyped *json.UnmarshalTypeError
 	err := json.Unmarshal(content, into)
-	if errors.As(err, &mistyped) {
+	if mistyped, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Sprintf("The member %q must not be a JSON %s.", mistyped.Field, mistyped.Value)
 	}
 	strict, strictErr := strictjson.UnmarshalStrict(content, into)

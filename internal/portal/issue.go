@@ -68,7 +68,7 @@ func (h *handlers) create(ctx context.Context, e *exchange, asked *tokenapi.NewT
 		return nil, err
 	}
 	// From here on what was made has to be known or withdrawn, whoever hangs up.
-	ctx, cancel := detached(ctx, requestTimeout)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	if err := h.store(ctx, object, h.config.Client.Create(ctx, object)); err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (h *handlers) store(ctx context.Context, object *v1alpha1.ApiToken, err err
 
 // withdraw deletes an ApiToken that came to nothing.
 func (h *handlers) withdraw(ctx context.Context, e *exchange, object *v1alpha1.ApiToken) {
-	ctx, cancel := detached(ctx, requestTimeout)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	err := h.config.Client.Delete(ctx, object, client.Preconditions{UID: &object.UID})
 	if client.IgnoreNotFound(err) != nil {
@@ -204,7 +204,7 @@ func (h *handlers) withdraw(ctx context.Context, e *exchange, object *v1alpha1.A
 // rotate replaces a token's credential.
 func (h *handlers) rotate(ctx context.Context, e *exchange, name string, ifMatch *string) (*issued, error) {
 	// A token that replaces itself ends its own request.
-	ctx, cancel := detached(ctx, requestTimeout)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	ctx, date := serverdate.With(ctx)
 	i := &issued{tenant: e.Tenant.Name}

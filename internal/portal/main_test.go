@@ -23,7 +23,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
@@ -398,14 +397,6 @@ func same(t *testing.T, what string, got, want []string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s are %q, want %q", what, got, want)
 	}
-}
-
-// condition reads a condition's reason.
-func condition(object *v1alpha1.ApiToken, kind string) string {
-	if c := meta.FindStatusCondition(object.Status.Conditions, kind); c != nil {
-		return c.Reason
-	}
-	return ""
 }
 
 // buffer is a log that several goroutines write.

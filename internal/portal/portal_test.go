@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,9 +10,13 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/portal"
+	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
 
@@ -195,7 +200,11 @@ func TestTheCallingToken(t *testing.T) {
 	forbid := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"tokenPolicy":{"selfRotation":"Forbidden"}}}`))
 	must(t, env.Client.Patch(t.Context(), i.api, forbid))
 	testenv.Eventually(t, func() error {
-		if a := i.call("acme", http.MethodPost, "/api/v1/token/rotate", off); !strings.Contains(a.body, "self-rotation-forbidden") {
+		a := i.call("acme", http.MethodPost, "/api/v1/token/rotate", off)
+		if a.status == http.StatusOK { // the change has not arrived yet
+			off = a.issued(i, http.StatusOK).Plaintext
+		}
+		if !strings.Contains(a.body, "self-rotation-forbidden") {
 			return fmt.Errorf("%d", a.status)
 		}
 		return nil
@@ -359,6 +368,19 @@ func TestWorkloads(t *testing.T) {
 		a := i.call("acme", http.MethodGet, tokens, authorization)
 		if a.refused(http.StatusUnauthorized, "token-invalid"); len(a.header.Values("Www-Authenticate")) == 0 {
 			t.Errorf("%s: no challenge", name)
+		}
+	}
+	// An expired one is refused by the clock, without asking the cluster, which has
+	// not seen it expire.
+	kubernetes, err := portal.NewClient(env.Config)
+	must(t, err)
+	for later, want := range map[time.Duration]*problem.Problem{0: nil, time.Hour: problem.TokenInvalid} {
+		logger := slog.New(slog.DiscardHandler)
+		other, err := portal.New(portal.Config{Client: kubernetes, Directory: directory.New(logger), Logger: logger,
+			Clock: clocktesting.NewFakeClock(time.Now().Add(later))})
+		must(t, err)
+		if _, got := other.Authenticate(t.Context(), strings.TrimPrefix(admin, "Bearer "), true); got != want {
+			t.Errorf("%s later: %v, want %v", later, got, want)
 		}
 	}
 	// It is no API token, and the backend never sees it.
