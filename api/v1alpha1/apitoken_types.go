@@ -119,7 +119,8 @@ type ApiTokenSpec struct {
 type Rotation struct {
 	// overlap is how long the replaced credential goes on working, never past its
 	// own expiry, in whole hours, minutes and seconds. 0s (the default) stops it
-	// as soon as its successor works.
+	// as soon as its successor works. A second rotation within the overlap ends the
+	// older of the two at once: never do more than two credentials work.
 	// +optional
 	// +kubebuilder:default="0s"
 	// +kubebuilder:validation:Type=string
@@ -129,8 +130,8 @@ type Rotation struct {
 	Overlap *metav1.Duration `json:"overlap,omitempty"`
 
 	// dropPrevious is the id of a replaced credential that stops working now,
-	// before its overlap is over. Any other id than that of
-	// status.previousCredential does nothing.
+	// before its overlap is over, also while no manager runs. Any other id than
+	// that of status.previousCredential does nothing.
 	// +optional
 	// +kubebuilder:validation:MaxLength=10
 	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]{10}$`

@@ -140,11 +140,25 @@ func (r *Reconciler) liveBeside(ctx context.Context, object *v1alpha1.ApiToken, 
 	live := 0
 	for i := range all.Items {
 		t := &all.Items[i]
-		if t.UID != object.UID && !t.Spec.Revoked && t.Status.Credential != nil && now.Before(t.Status.Credential.ExpiresAt.Time) {
+		if t.UID != object.UID && isLive(t, now) {
 			live++
 		}
 	}
 	return live, nil
+}
+
+// isLive says whether the ApiToken has a credential that works, or would if its
+// tenant were not suspended.
+func isLive(t *v1alpha1.ApiToken, now time.Time) bool {
+	if t.Spec.Revoked {
+		return false
+	}
+	for _, c := range []*v1alpha1.IssuedCredential{t.Status.Credential, t.Status.PreviousCredential} {
+		if c != nil && now.Before(c.ExpiresAt.Time) {
+			return true
+		}
+	}
+	return false
 }
 
 // tokenOfRecord maps a Secret to the ApiToken whose record has its name: a record

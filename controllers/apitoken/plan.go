@@ -37,6 +37,8 @@ type plan struct {
 	// record is the record that should be stored, or nil for none.
 	record *record.Record
 	status v1alpha1.ApiTokenStatus
+	// retire says that the ApiToken itself should go.
+	retire bool
 	// next is when the plan changes without anybody's doing, or zero.
 	next time.Time
 }
@@ -87,7 +89,9 @@ func makePlan(f facts) (*plan, error) {
 		p.settle(f, policy.Unknown, refused)
 		return p, nil
 	}
+	p.complete(f)
 	p.bringForward(f)
+	p.dropPrevious(f)
 	if refused == nil {
 		refused = p.scopesRefusal(f)
 	}
@@ -152,7 +156,8 @@ func (f facts) wasReplaced(c *v1alpha1.Credential) bool {
 
 // issue makes the credential in spec the current one. The overlap of the one
 // that it replaces counts from the new one's issuedAt, so that a manager that
-// was down meanwhile does not prolong it.
+// was down meanwhile does not prolong it. The one before that ends at once: two
+// credentials work at a time, never three.
 func (p *plan) issue(f facts) {
 	spec := &f.token.Spec
 	issuedAt := spec.Credential.IssuedAt.Time
@@ -169,6 +174,17 @@ func (p *plan) issue(f facts) {
 		Digest:    spec.Credential.Digest,
 		ExpiresAt: metav1.NewTime(f.policy.Expiry(spec, issuedAt, f.now)),
 		Scopes:    slices.Clone(spec.Scopes),
+	}
+}
+
+// complete fills in what a status from before these fields existed lacks.
+func (p *plan) complete(f facts) {
+	current, wanted := p.status.Credential, f.token.Spec.Credential
+	if current.IssuedAt == nil && wanted != nil && wanted.Digest == current.Digest {
+		current.IssuedAt = new(wanted.IssuedAt)
+	}
+	if p.status.UseRecordedSince == nil {
+		p.status.UseRecordedSince = new(metav1.NewTime(f.now.Truncate(time.Second)))
 	}
 }
 
@@ -191,6 +207,16 @@ func (p *plan) bringForward(f facts) {
 		if end.Before(&current.ExpiresAt) {
 			current.ExpiresAt = end
 		}
+	}
+}
+
+// dropPrevious ends the previous credential if spec says so. It stays in status,
+// with the moment at which it ended: status is what remembers that it was
+// replaced, and who looks can see until when it was used.
+func (p *plan) dropPrevious(f facts) {
+	previous, rotation := p.status.PreviousCredential, f.token.Spec.Rotation
+	if previous != nil && rotation != nil && rotation.DropPrevious == previous.ID && f.now.Before(previous.ExpiresAt.Time) {
+		previous.ExpiresAt = metav1.NewTime(f.now.Truncate(time.Second))
 	}
 }
 
@@ -284,15 +310,41 @@ func (p *plan) expiryInstants(f facts, verdict policy.Verdict, set func(string, 
 	case verdict != policy.Works:
 		set(v1alpha1.ConditionExpiringSoon, false, v1alpha1.ReasonNotActive, "The token does not work.")
 	case policy.ExpiringSoon(state, notice, f.now):
-		set(v1alpha1.ConditionExpiringSoon, true, v1alpha1.ReasonWithinNotice,
-			fmt.Sprintf("Credential %s expires at %s. Mint a new one before.", p.status.Credential.ID, stamp(end)))
+		left := policy.DaysLeft(end, f.now)
+		set(v1alpha1.ConditionExpiringSoon, true, v1alpha1.ReasonWithinNotice, p.expiryMessage(left))
+		p.notice(f)
+		instants = append(instants, end.Add(-time.Duration(left-1)*24*time.Hour))
 	default:
 		set(v1alpha1.ConditionExpiringSoon, false, v1alpha1.ReasonNotExpiringSoon, "Expires at "+stamp(end)+".")
 	}
 	return append(instants, end.Add(-notice), p.retainedUntil(f))
 }
 
-// retainedUntil is when the record of a token that works no more is deleted.
+func (p *plan) expiryMessage(daysLeft int) string {
+	days := "a day"
+	if daysLeft > 1 {
+		days = fmt.Sprintf("%d days", daysLeft)
+	}
+	return fmt.Sprintf("Credential %s expires within %s, at %s. Mint a new one before.",
+		p.status.Credential.ID, days, stamp(p.status.Credential.ExpiresAt.Time))
+}
+
+// notice notes in status which notice of the expiry is due. Whoever writes the
+// status then gives it: once, whatever is restarted in between.
+func (p *plan) notice(f facts) {
+	current, last := p.status.Credential, p.status.Notice
+	issuedAt := time.Time{}
+	if current.IssuedAt != nil {
+		issuedAt = current.IssuedAt.Time
+	}
+	due := f.policy.NoticeDue(issuedAt, current.ExpiresAt.Time, f.now)
+	if due != 0 && (last == nil || last.CredentialID != current.ID || due < last.Days) {
+		p.status.Notice = &v1alpha1.Notice{CredentialID: current.ID, Days: due}
+	}
+}
+
+// retainedUntil is when the record of a token that works no more is deleted, and
+// the ApiToken itself if our own API made it.
 func (p *plan) retainedUntil(f facts) time.Time {
 	end := p.notAfter()
 	if p.status.RevokedAt != nil && p.status.RevokedAt.Time.Before(end) {
@@ -301,9 +353,17 @@ func (p *plan) retainedUntil(f facts) time.Time {
 	return end.Add(f.policy.Retention)
 }
 
+// madeByUs says whether the ApiToken was made by our own API or pages. Others have
+// a source that would bring them back, such as a GitOps tool.
+func madeByUs(t *v1alpha1.ApiToken) bool {
+	via := t.Annotations[v1alpha1.AnnotationCreatedVia]
+	return via == v1alpha1.ViaAPI || via == v1alpha1.ViaSettings
+}
+
 // makeRecord fills in the record from what was issued.
 func (p *plan) makeRecord(f facts) error {
 	if f.policy != nil && !f.now.Before(p.retainedUntil(f)) {
+		p.retire = madeByUs(f.token)
 		return nil
 	}
 	r := &record.Record{

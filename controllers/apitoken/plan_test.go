@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -67,7 +68,8 @@ func TestPlanGoesFromInstantToInstant(t *testing.T) {
 	}{
 		{"fresh", issueTime, expiry.Add(-14 * day), "True", "Issued", "False", true, false},
 		{"just before notice", expiry.Add(-14*day - time.Nanosecond), expiry.Add(-14 * day), "True", "Issued", "False", true, false},
-		{"notice", expiry.Add(-14 * day), expiry, "True", "Issued", "True", true, false},
+		{"notice", expiry.Add(-14 * day), expiry.Add(-13 * day), "True", "Issued", "True", true, false},
+		{"last day", expiry.Add(-day), expiry, "True", "Issued", "True", true, false},
 		{"last moment", expiry.Add(-time.Nanosecond), expiry, "True", "Issued", "True", true, false},
 		{"expired", expiry, expiry.Add(30 * day), "False", "Expired", "False", true, false},
 		{"retention over", expiry.Add(30 * day), time.Time{}, "False", "Expired", "False", false, false},
@@ -221,5 +223,162 @@ func TestPlanWithoutAPublicApiStillEndsOnTime(t *testing.T) {
 	}
 	if p := at(t, f, issueTime.Add(2400*time.Hour)); meta.IsStatusConditionTrue(p.status.Conditions, v1alpha1.ConditionActive) {
 		t.Error("active beyond its expiry")
+	}
+}
+
+// rotate plans a rotation at the instant, and leaves its status in the facts.
+func rotate(t *testing.T, f *facts, now time.Time) *plan {
+	t.Helper()
+	f.now, f.token.Spec.Credential = now, credential(t, now)
+	p, err := makePlan(*f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.token.Status = p.status
+	return p
+}
+
+// However often a credential is replaced within the overlap, two work and no more.
+func TestPlanKeepsTwoCredentials(t *testing.T) {
+	f := someFacts(t)
+	f.token.Spec.Rotation = &v1alpha1.Rotation{Overlap: duration(24 * time.Hour)}
+	first := rotate(t, &f, issueTime)
+	second := rotate(t, &f, issueTime.Add(time.Hour))
+	if got := second.record.Previous; got == nil || got.ID != first.record.Current.ID || !got.NotAfter.Equal(issueTime.Add(25*time.Hour)) {
+		t.Errorf("after one rotation the previous one is %+v", got)
+	}
+	third := rotate(t, &f, issueTime.Add(2*time.Hour))
+	if got := third.record.Previous; got == nil || got.ID != second.record.Current.ID || !got.NotAfter.Equal(issueTime.Add(26*time.Hour)) {
+		t.Errorf("after two the previous one is %+v, want that of the first rotation, for the overlap", got)
+	}
+}
+
+// A rotation takes the last use along, and begins the new credential's with none.
+func TestPlanMovesUseAlong(t *testing.T) {
+	f := someFacts(t)
+	first := rotate(t, &f, issueTime)
+	if since := first.status.UseRecordedSince; since == nil || !since.Time.Equal(issueTime) {
+		t.Errorf("useRecordedSince is %v", since)
+	}
+	used := metav1.NewTime(issueTime.Add(time.Minute))
+	f.token.Status.Credential.LastUsedAt = &used
+	second := rotate(t, &f, issueTime.Add(time.Hour))
+	current, previous := second.status.Credential, second.status.PreviousCredential
+	if current.LastUsedAt != nil || previous.LastUsedAt == nil || !previous.LastUsedAt.Equal(&used) {
+		t.Errorf("current was last used at %v, previous at %v", current.LastUsedAt, previous.LastUsedAt)
+	}
+	if !current.IssuedAt.Time.Equal(issueTime.Add(time.Hour)) || !previous.IssuedAt.Time.Equal(issueTime) {
+		t.Errorf("current was issued at %v, previous at %v", current.IssuedAt, previous.IssuedAt)
+	}
+	if since := second.status.UseRecordedSince; !since.Time.Equal(issueTime) {
+		t.Errorf("useRecordedSince moved to %v", since)
+	}
+}
+
+func TestPlanDropsPrevious(t *testing.T) {
+	f := someFacts(t)
+	f.token.Spec.Rotation = &v1alpha1.Rotation{Overlap: duration(24 * time.Hour)}
+	rotate(t, &f, issueTime)
+	rotate(t, &f, issueTime.Add(time.Hour))
+	current, previous := *f.token.Status.Credential, *f.token.Status.PreviousCredential
+	dropAt := issueTime.Add(2 * time.Hour)
+	for _, c := range []struct {
+		id   string
+		want time.Time
+	}{{"", previous.ExpiresAt.Time}, {"0000000000", previous.ExpiresAt.Time}, {current.ID, previous.ExpiresAt.Time}, {previous.ID, dropAt}} {
+		f.token.Spec.Rotation.DropPrevious, f.now = c.id, dropAt.Add(time.Millisecond)
+		p, err := makePlan(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !p.record.Previous.NotAfter.Equal(c.want) || !p.record.Current.NotAfter.Equal(current.ExpiresAt.Time) {
+			t.Errorf("dropPrevious %q: record is %+v and %+v", c.id, p.record.Current, p.record.Previous)
+		}
+		if again := at(t, f, dropAt.Add(time.Hour)); c.id == previous.ID && !again.record.Previous.NotAfter.Equal(dropAt) {
+			t.Errorf("an hour later it ended at %s", again.record.Previous.NotAfter)
+		}
+	}
+	// It is remembered all the same: issued again it would be lengthened.
+	f.token.Spec.Credential = &v1alpha1.Credential{ID: previous.ID, Digest: previous.Digest, IssuedAt: metav1.NewTime(dropAt.Add(time.Minute))}
+	f.now = dropAt.Add(time.Minute)
+	p, err := makePlan(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionStalled); c == nil || c.Reason != v1alpha1.ReasonCredentialConflict {
+		t.Errorf("Stalled is %+v", c)
+	}
+}
+
+// Each notice is noted once, and a new credential has notices of its own.
+func TestPlanNotesEachNoticeOnce(t *testing.T) {
+	const day = 24 * time.Hour
+	f := someFacts(t)
+	rotate(t, &f, issueTime)
+	expiry := f.token.Status.Credential.ExpiresAt.Time
+	for _, c := range []struct {
+		left time.Duration
+		want int32
+	}{{20 * day, 0}, {14 * day, 14}, {13 * day, 14}, {7 * day, 7}, {3 * day, 7}, {day, 1}, {time.Second, 1}, {0, 1}} {
+		f.now = expiry.Add(-c.left)
+		p, err := makePlan(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.token.Status = p.status
+		got := int32(0)
+		if n := p.status.Notice; n != nil {
+			if got = n.Days; n.CredentialID != f.token.Status.Credential.ID {
+				t.Errorf("the notice is about credential %s", n.CredentialID)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s before the end the last notice was of %d days, want %d", c.left, got, c.want)
+		}
+	}
+	f.token.Spec.Lifetime = duration(15 * day)
+	rotate(t, &f, expiry)
+	f.now = expiry.Add(day)
+	p, err := makePlan(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.status.Notice; n == nil || n.Days != 14 || n.CredentialID != p.status.Credential.ID {
+		t.Errorf("the new credential's notice is %+v", n)
+	}
+}
+
+func TestPlanTellsTheDaysLeft(t *testing.T) {
+	const day = 24 * time.Hour
+	f := someFacts(t)
+	rotate(t, &f, issueTime)
+	expiry := f.token.Status.Credential.ExpiresAt.Time
+	for left, want := range map[time.Duration]string{14 * day: "within 14 days", 13*day + 1: "within 14 days", 13 * day: "within 13 days", day: "within a day", 1: "within a day"} {
+		f.now = expiry.Add(-left)
+		p, err := makePlan(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionExpiringSoon); c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, want) {
+			t.Errorf("%s before the end ExpiringSoon is %s %q, want %q", left, c.Status, c.Message, want)
+		}
+	}
+}
+
+// Only what our own API made is deleted after its retention.
+func TestPlanRetires(t *testing.T) {
+	for via, want := range map[string]bool{"": false, "plugin": false, v1alpha1.ViaAPI: true, v1alpha1.ViaSettings: true} {
+		f := someFacts(t)
+		f.token.Annotations = map[string]string{v1alpha1.AnnotationCreatedVia: via}
+		rotate(t, &f, issueTime)
+		end := f.token.Status.Credential.ExpiresAt.Add(f.policy.Retention)
+		for _, c := range []struct {
+			now  time.Time
+			want bool
+		}{{end.Add(-1), false}, {end, want}} {
+			if p := at(t, f, c.now); p.retire != c.want {
+				t.Errorf("made via %q, at %s: retire is %t", via, c.now, p.retire)
+			}
+		}
 	}
 }

@@ -12,12 +12,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -51,7 +55,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		return err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.ApiToken{}).
+		For(&v1alpha1.ApiToken{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: worthReconciling})).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord)).
 		Watches(&v1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfTenant)).
 		Watches(&v1alpha1.PublicApi{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfPublicApi)).
@@ -61,6 +65,27 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		return fmt.Errorf("apitoken controller: %w", err)
 	}
 	return r.setupOrphans(mgr)
+}
+
+// worthReconciling says whether an update changed more than the last use, which
+// the API server notes in status and no plan depends on.
+func worthReconciling(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1alpha1.ApiToken), e.ObjectNew.(*v1alpha1.ApiToken)
+	return before.ResourceVersion == after.ResourceVersion || before.Generation != after.Generation ||
+		!equality.Semantic.DeepEqual(before.Annotations, after.Annotations) ||
+		!equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
+		!equality.Semantic.DeepEqual(before.DeletionTimestamp, after.DeletionTimestamp) ||
+		!equality.Semantic.DeepEqual(withoutUse(&before.Status), withoutUse(&after.Status))
+}
+
+func withoutUse(s *v1alpha1.ApiTokenStatus) *v1alpha1.ApiTokenStatus {
+	s = s.DeepCopy()
+	for _, c := range []*v1alpha1.IssuedCredential{s.Credential, s.PreviousCredential} {
+		if c != nil {
+			c.LastUsedAt = nil
+		}
+	}
+	return s
 }
 
 // Reconcile makes record and status of an ApiToken what they should be now.
@@ -96,10 +121,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (
 	if err := r.writeStatus(ctx, object, &p.status); err != nil {
 		return ctrl.Result{}, err
 	}
+	if p.retire {
+		return ctrl.Result{}, r.retire(ctx, object)
+	}
 	if p.next.IsZero() {
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: p.next.Sub(f.now)}, nil
+}
+
+// retire deletes an ApiToken as it was read: one that got a new credential
+// meanwhile stays.
+func (r *Reconciler) retire(ctx context.Context, object *v1alpha1.ApiToken) error {
+	err := r.Client.Delete(ctx, object, client.Preconditions{UID: &object.UID, ResourceVersion: &object.ResourceVersion})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete ApiToken %s/%s, whose retention is over: %w", object.Namespace, object.Name, err)
+	}
+	return nil
 }
 
 // gather collects the facts that a plan depends on.
@@ -171,5 +209,17 @@ func (r *Reconciler) writeStatus(ctx context.Context, object *v1alpha1.ApiToken,
 	}
 	conditions.Announce(r.Recorder, object, v1alpha1.ConditionActive, object.Status.Conditions, status.Conditions,
 		v1alpha1.ReasonAwaitingCredential, v1alpha1.ReasonTenantSuspended, v1alpha1.ReasonNoTenant)
+	r.giveNotice(object, status)
 	return nil
+}
+
+// giveNotice records the event of a notice that the status now says was given. In
+// this order a manager that dies in between loses an event, and repeats none.
+func (r *Reconciler) giveNotice(object *v1alpha1.ApiToken, status *v1alpha1.ApiTokenStatus) {
+	if status.Notice == nil || equality.Semantic.DeepEqual(object.Status.Notice, status.Notice) {
+		return
+	}
+	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionExpiringSoon); c != nil {
+		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ConditionExpiringSoon, "Reconcile", "%s", c.Message)
+	}
 }

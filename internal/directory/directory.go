@@ -48,6 +48,8 @@ type API struct {
 	Policy policy.Policy
 	// SelfRotation says that a token may replace its own credential.
 	SelfRotation bool
+	// Notice is how long before its expiry a token's user is warned.
+	Notice time.Duration
 
 	backend func(t *Tenant) string
 }
@@ -72,8 +74,12 @@ type Token struct {
 	Scopes []string
 	// AllowedCIDRs are where it works from; empty means anywhere.
 	AllowedCIDRs []netip.Prefix
-	// Revoked says that the ApiToken was revoked.
+	// Revoked says that the ApiToken was revoked, or that this is its previous
+	// credential and was dropped.
 	Revoked bool
+	// Used says that the ApiToken's status knows of a use of the credential; for the
+	// previous one, of a use since its successor was issued.
+	Used bool
 	// NotAfter is the credential's expiry.
 	NotAfter time.Time
 }

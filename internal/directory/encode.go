@@ -18,15 +18,19 @@ const (
 	recordTenantInNamespace
 )
 
-// The flags that begin an encoded voucher. Those of an issued credential come in
-// two pairs: there is one, and its digest is the wanted one.
+// The flags that begin an encoded voucher. Those of an issued credential come twice:
+// there is one, its digest is the wanted one, status knows of a use, and it was
+// dropped.
 const (
 	voucherRevoked = 1 << iota
 	voucherHasWanted
 	voucherHasNotAfter
 	voucherHasIssued
 	voucherIssuedIsWanted
-	issuedFlags = 2
+	voucherIssuedIsUsed
+	voucherIssuedIsDropped
+	issuedFlags  = 4
+	voucherFlags = 2 // bytes
 )
 
 // encodeRecord packs what the directory needs of a record:
@@ -85,7 +89,7 @@ func appendTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, t.
 
 // encodeVoucher packs what decides whether an ApiToken's record works:
 //
-//	flags      1 byte
+//	flags      2 bytes
 //	namespace, name
 //	wanted     32 bytes, the digest in spec, if it parses
 //	expiry     of spec, if it is set: nothing of the ApiToken works beyond it
@@ -96,23 +100,29 @@ func appendTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, t.
 // finalizers of others must not keep it working.
 func encodeVoucher(b []byte, t *v1alpha1.ApiToken) []byte {
 	at := len(b)
-	b = appendText(appendText(append(b, 0), t.Namespace), t.Name)
+	b = appendText(appendText(append(b, make([]byte, voucherFlags)...), t.Namespace), t.Name)
+	flags := uint16(0)
 	if t.Spec.Revoked {
-		b[at] |= voucherRevoked
+		flags |= voucherRevoked
 	}
-	if !t.DeletionTimestamp.IsZero() {
-		return b
+	if t.DeletionTimestamp.IsZero() {
+		b, flags = appendVouched(b, flags, t)
 	}
+	binary.LittleEndian.PutUint16(b[at:], flags)
+	return b
+}
+
+func appendVouched(b []byte, flags uint16, t *v1alpha1.ApiToken) ([]byte, uint16) {
 	var wanted token.Digest
 	if c := t.Spec.Credential; c != nil {
 		wanted, _ = token.ParseDigest(c.Digest) // zero, which no record has, vouches for nothing
 	}
 	if !wanted.IsZero() {
-		b[at] |= voucherHasWanted
+		flags |= voucherHasWanted
 		b = append(b, wanted[:]...)
 	}
 	if !t.Spec.ExpiresAt.IsZero() {
-		b[at] |= voucherHasNotAfter
+		flags |= voucherHasNotAfter
 		b = appendTime(b, t.Spec.ExpiresAt.Time)
 	}
 	shift := 0
@@ -124,16 +134,36 @@ func encodeVoucher(b []byte, t *v1alpha1.ApiToken) []byte {
 		if err != nil {
 			continue
 		}
-		b[at] |= voucherHasIssued << shift
+		own := uint16(voucherHasIssued)
 		if digest == wanted {
-			b[at] |= voucherIssuedIsWanted << shift
+			own |= voucherIssuedIsWanted
 		} else {
 			b = append(b, digest[:]...)
 		}
+		if useIsKnown(t, c) {
+			own |= voucherIssuedIsUsed
+		}
+		if c == t.Status.PreviousCredential && t.Spec.Rotation != nil && t.Spec.Rotation.DropPrevious == c.ID {
+			own |= voucherIssuedIsDropped
+		}
+		flags |= own << shift
 		b = appendTime(b, c.ExpiresAt.Time)
 		shift += issuedFlags
 	}
-	return b
+	return b, flags
+}
+
+// useIsKnown says whether status knows that the credential was used: the previous
+// one since its successor was issued, which is what its owner waits to see.
+func useIsKnown(t *v1alpha1.ApiToken, c *v1alpha1.IssuedCredential) bool {
+	current := t.Status.Credential
+	switch {
+	case c.LastUsedAt == nil:
+		return false
+	case c == current || current == nil || current.IssuedAt == nil:
+		return true
+	}
+	return current.IssuedAt.Before(c.LastUsedAt)
 }
 
 // recordView is an encoded record, opened. Its texts share the memory of what was
@@ -193,12 +223,18 @@ type voucherView struct {
 	wanted          string
 	limited         bool
 	notAfter        int64
-	issued          [2]credentialView
+	issued          [2]issuedView
+}
+
+// issuedView is a credential in status.
+type issuedView struct {
+	credentialView
+	used, dropped bool
 }
 
 func openVoucher(text string) voucherView {
 	u := unpacker{text}
-	flags := u.byte()
+	flags := binary.LittleEndian.Uint16([]byte(u.take(voucherFlags)))
 	v := voucherView{revoked: flags&voucherRevoked != 0, namespace: u.text(), name: u.text()}
 	if flags&voucherHasWanted != 0 {
 		v.wanted = u.take(len(token.Digest{}))
@@ -213,6 +249,8 @@ func openVoucher(text string) voucherView {
 				v.issued[i].digest = u.take(len(token.Digest{}))
 			}
 			v.issued[i].notAfter = u.varint()
+			v.issued[i].used = flags&voucherIssuedIsUsed != 0
+			v.issued[i].dropped = flags&voucherIssuedIsDropped != 0
 		}
 		flags >>= issuedFlags
 	}

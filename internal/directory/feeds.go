@@ -276,7 +276,7 @@ func (d *Directory) replaceTenants(list []*Tenant) {
 
 // newAPI prepares a PublicApi for requests.
 func newAPI(a *v1alpha1.PublicApi) *API {
-	api := &API{Name: a.Name, BasePath: a.Spec.BasePath, ResponseHeaderTimeout: time.Minute}
+	api := &API{Name: a.Name, BasePath: a.Spec.BasePath, ResponseHeaderTimeout: time.Minute, Notice: policy.Of(a).Notice}
 	if timeout := a.Spec.Backend.ResponseHeaderTimeout; timeout != nil {
 		api.ResponseHeaderTimeout = timeout.Duration
 	}

@@ -11,8 +11,17 @@ import (
 // joined is a slot whose two halves agree on a credential.
 type joined struct {
 	slot
+	terms
+}
+
+// terms are those on which a credential works.
+type terms struct {
 	// notAfter is the earliest of what record, status and spec say.
 	notAfter int64
+	// revoked says that the ApiToken was revoked, or this credential dropped.
+	revoked bool
+	// used says that status knows of a use.
+	used bool
 }
 
 // find looks for the slot that answers for a digest in a tenant. Where several
@@ -23,28 +32,28 @@ func (d *Directory) find(tenant string, digest token.Digest) (best joined, ok bo
 		shard := d.slots.shard(claim.slot)
 		for i := shard.first(claim.slot); i < len(shard.entries) && shard.entries[i].hash == claim.slot; i++ {
 			s := shard.at(i)
-			notAfter, agree := s.agree(tenant, digest)
+			on, agree := s.agree(tenant, digest)
 			if agree && (!ok || s.uid.before(best.uid)) {
-				best, ok = joined{s, notAfter}, true
+				best, ok = joined{s, on}, true
 			}
 		}
 	}
 	return best, ok
 }
 
-// agree says whether both halves stand for a credential of the tenant, and until
-// when.
-func (s *slot) agree(tenant string, digest token.Digest) (notAfter int64, ok bool) {
+// agree says whether both halves stand for a credential of the tenant, and on which
+// terms.
+func (s *slot) agree(tenant string, digest token.Digest) (on terms, ok bool) {
 	if s.record == "" || s.voucher == "" {
-		return 0, false
+		return terms{}, false
 	}
 	r, v := openRecord(s.record), openVoucher(s.voucher)
 	if r.tenant != tenant || r.namespace != v.namespace {
-		return 0, false
+		return terms{}, false
 	}
 	c, ok := r.credential(digest)
 	if !ok {
-		return 0, false
+		return terms{}, false
 	}
 	return v.vouches(c)
 }
@@ -63,18 +72,20 @@ func (r *recordView) credential(digest token.Digest) (*credentialView, bool) {
 // vouches says whether the ApiToken stands for a credential of its record, and
 // until when: the earliest of what the record, status and spec say. A credential
 // that status does not know yet must be the one in spec.
-func (v *voucherView) vouches(c *credentialView) (notAfter int64, ok bool) {
-	notAfter, ok = c.notAfter, c.digest == v.wanted
-	for _, issued := range v.issued {
-		if issued.digest == c.digest {
+func (v *voucherView) vouches(c *credentialView) (on terms, ok bool) {
+	on, ok = terms{notAfter: c.notAfter, revoked: v.revoked}, c.digest == v.wanted
+	for i := range v.issued {
+		if issued := &v.issued[i]; issued.digest == c.digest {
 			ok = true
-			notAfter = min(notAfter, issued.notAfter)
+			on.notAfter = min(on.notAfter, issued.notAfter)
+			on.revoked = on.revoked || issued.dropped
+			on.used = on.used || issued.used
 		}
 	}
 	if v.limited {
-		notAfter = min(notAfter, v.notAfter)
+		on.notAfter = min(on.notAfter, v.notAfter)
 	}
-	return notAfter, ok
+	return on, ok
 }
 
 // token makes what requests see. It shares no memory with the shard, which would
@@ -89,7 +100,8 @@ func (j *joined) token(digest token.Digest) *Token {
 		Namespace: r.namespace, // the voucher's too: they agree
 		Name:      r.name,
 		Owner:     r.owner,
-		Revoked:   v.revoked,
+		Revoked:   j.revoked,
+		Used:      j.used,
 		NotAfter:  time.Unix(j.notAfter, 0).UTC(),
 	}
 	if v.name != r.name {
@@ -146,6 +158,9 @@ func (d *Directory) update(changed half, set func(*slot, string)) {
 	before := d.slots.get(changed.uid)
 	after := before
 	set(&after, changed.text)
+	if after == before {
+		return // such as a status with nothing new but the last use
+	}
 	affected := before.claims()
 	for _, c := range after.claims() {
 		if !slices.Contains(affected, c) {

@@ -350,3 +350,82 @@ func TestSecretOfSimilarNameIsNobodysRecord(t *testing.T) {
 		t.Error("it took the record's place")
 	}
 }
+
+// Dropping a previous credential takes no manager, and ends nothing else.
+func TestDropPrevious(t *testing.T) {
+	d, stores := newDirectory()
+	directorytest.Must(t, stores.Tenants.Add(directorytest.Tenant("acme")))
+	i := directorytest.Issue(t, "acme", expiry)
+	first := i.Record.Current
+	i.Rotate(t, expiry, expiry)
+	i.Add(t, stores)
+	drop := func(id string) {
+		t.Helper()
+		i.UpdateApiToken(t, stores, func(a *v1alpha1.ApiToken) { a.Spec.Rotation = &v1alpha1.Rotation{DropPrevious: id} })
+	}
+	for _, id := range []string{"", "0000000000", i.Record.Current.ID} {
+		drop(id)
+		if old, new := verdict(d, "acme", first.Digest, now), verdict(d, "acme", i.Digest(), now); old != policy.Works || new != policy.Works {
+			t.Errorf("dropPrevious %q: the previous one's verdict is %d, the current one's %d; want both to work", id, old, new)
+		}
+	}
+	drop(first.ID)
+	if old, new := verdict(d, "acme", first.Digest, now), verdict(d, "acme", i.Digest(), now); old != policy.Revoked || new != policy.Works {
+		t.Errorf("the previous one's verdict is %d, want Revoked; the current one's %d, want Works", old, new)
+	}
+}
+
+// Who drops a credential with the same write as he replaces it has a gap nowhere:
+// it works until its successor does.
+func TestDropPreviousWaitsForTheSuccessor(t *testing.T) {
+	d, stores := newDirectory()
+	directorytest.Must(t, stores.Tenants.Add(directorytest.Tenant("acme")))
+	i := directorytest.Issue(t, "acme", expiry)
+	first, next := i.Record.Current, directorytest.Issue(t, "acme", expiry)
+	i.Add(t, stores)
+	i.UpdateApiToken(t, stores, func(a *v1alpha1.ApiToken) {
+		a.Spec.Credential, a.Spec.Rotation = next.ApiToken.Spec.Credential, &v1alpha1.Rotation{DropPrevious: first.ID}
+	})
+	if got := verdict(d, "acme", first.Digest, now); got != policy.Works {
+		t.Errorf("verdict %d before the manager issued the successor, want Works", got)
+	}
+}
+
+// What is known of a use is of the credential; of a previous one, since its
+// successor was issued.
+func TestUsed(t *testing.T) {
+	d, stores := newDirectory()
+	i := directorytest.Issue(t, "acme", expiry)
+	first := i.Record.Current
+	i.Add(t, stores)
+	want := func(digest token.Digest, want bool, when string) {
+		t.Helper()
+		if found, ok := d.Token("acme", digest); !ok || found.Used != want {
+			t.Errorf("%s: found %t, %+v; want Used %t", when, ok, found, want)
+		}
+	}
+	want(first.Digest, false, "issued")
+	i.UpdateApiToken(t, stores, func(a *v1alpha1.ApiToken) { a.Status.Credential.LastUsedAt = at(now) })
+	want(first.Digest, true, "used")
+	i.Rotate(t, expiry, expiry)
+	i.ApiToken.Status.Credential.IssuedAt = at(now.Add(time.Second))
+	i.ApiToken.Status.PreviousCredential.LastUsedAt = at(now)
+	i.Add(t, stores)
+	want(first.Digest, false, "rotated")
+	want(i.Digest(), false, "rotated")
+	i.UpdateApiToken(t, stores, func(a *v1alpha1.ApiToken) { a.Status.PreviousCredential.LastUsedAt = at(now.Add(2 * time.Second)) })
+	want(first.Digest, true, "used after the rotation")
+}
+
+// A status with nothing new but the last use ends or reviews no request.
+func TestLaterUsesAreNoNews(t *testing.T) {
+	d, stores := newDirectory()
+	i := directorytest.Issue(t, "acme", expiry)
+	i.ApiToken.Status.Credential.LastUsedAt = at(now)
+	i.Add(t, stores)
+	before := d.Generation()
+	i.UpdateApiToken(t, stores, func(a *v1alpha1.ApiToken) { a.Status.Credential.LastUsedAt = at(now.Add(time.Hour)) })
+	if d.Generation() != before {
+		t.Error("the directory changed")
+	}
+}

@@ -112,11 +112,17 @@ func (w *world) answers() map[question]answer {
 				continue
 			}
 			if notAfter, ok := agreed(r, a, digest); ok {
-				answers[q] = answer{a.Name, a.Namespace, a.Spec.Revoked, notAfter}
+				answers[q] = answer{a.Name, a.Namespace, a.Spec.Revoked || dropped(a, digest), notAfter}
 			}
 		}
 	}
 	return answers
+}
+
+// dropped says whether the ApiToken dropped the credential before its overlap ended.
+func dropped(a *v1alpha1.ApiToken, digest token.Digest) bool {
+	previous := a.Status.PreviousCredential
+	return previous != nil && previous.Digest == digest.String() && a.Spec.Rotation != nil && a.Spec.Rotation.DropPrevious == previous.ID
 }
 
 // agreed is until when record and ApiToken agree on a credential.

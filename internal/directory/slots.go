@@ -15,7 +15,7 @@ import (
 //
 // A shard has no pointers but two: the garbage collector's work does not grow
 // with the number of tokens, and copying a shard leaves no gaps behind. A token of
-// the benchmarks takes 16 bytes of entries, 17 of UID, 105 of record and 69 of
+// the benchmarks takes 16 bytes of entries, 17 of UID, 105 of record and 70 of
 // voucher (see encodeRecord and encodeVoucher), and 16 in the index.
 type slots struct {
 	seed   maphash.Seed

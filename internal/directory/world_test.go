@@ -156,6 +156,17 @@ func (w *world) randomApiToken() *v1alpha1.ApiToken {
 	if w.random.IntN(8) == 0 {
 		a.DeletionTimestamp = at(now)
 	}
+	switch w.random.IntN(4) {
+	case 0:
+		a.Spec.Rotation = &v1alpha1.Rotation{DropPrevious: "0123456789"}
+	case 1:
+		a.Spec.Rotation = &v1alpha1.Rotation{DropPrevious: "abcdefghij"}
+	}
+	for _, c := range []*v1alpha1.IssuedCredential{a.Status.Credential, a.Status.PreviousCredential} {
+		if c != nil && w.random.IntN(2) == 0 {
+			c.LastUsedAt = at(now)
+		}
+	}
 	a.Spec.Revoked = w.random.IntN(6) == 0
 	return a
 }

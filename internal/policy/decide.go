@@ -68,6 +68,30 @@ func ExpiringSoon(s State, notice time.Duration, now time.Time) bool {
 	return Decide(s, now) == Works && !now.Before(s.NotAfter.Add(-notice))
 }
 
+// DaysLeft is how many days are left until the end, a begun day counted whole: 1
+// in the last 24 hours, 0 once it is over.
+func DaysLeft(end, now time.Time) int {
+	left := end.Sub(now)
+	if left <= 0 {
+		return 0
+	}
+	return int((left + day - 1) / day)
+}
+
+// NoticeDue is which of the policy's NoticeDays was reached last, or 0. Those that
+// lay before the credential was issued are not notices: who asked for a token of
+// an hour knows.
+func (p Policy) NoticeDue(issuedAt, end, now time.Time) int32 {
+	due := int32(0)
+	for _, days := range p.NoticeDays {
+		at := end.Add(-time.Duration(days) * day)
+		if at.After(issuedAt) && !now.Before(at) && now.Before(end) {
+			due = days
+		}
+	}
+	return due
+}
+
 // Earliest returns the earliest of the instants that lie after now, and whether
 // there is one: the moment at which a decision has to be taken anew.
 func Earliest(now time.Time, instants ...time.Time) (next time.Time, ok bool) {

@@ -32,6 +32,7 @@ func TestOf(t *testing.T) {
 		MaxOverlap:      0,
 		MaxPerTenant:    3,
 		Notice:          30 * day,
+		NoticeDays:      []int32{30, 7, 1},
 		Retention:       0,
 		Scopes:          []string{"tokens:read", "tokens:write", "orders:read", "orders:write"},
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,8 +25,12 @@ type Policy struct {
 	MaxLifetime     time.Duration
 	MaxOverlap      time.Duration
 	Retention       time.Duration
-	// Notice is how long before expiry a token counts as expiring soon.
+	// Notice is how long before expiry a token counts as expiring soon: the first
+	// of NoticeDays.
 	Notice time.Duration
+	// NoticeDays are the days before expiry at which the owner is told, the most
+	// first.
+	NoticeDays []int32
 	// MaxPerTenant is how many ApiTokens of a tenant may be live at a time.
 	MaxPerTenant int
 	// Scopes are those that may be asked for.
@@ -41,13 +46,15 @@ func Of(api *v1alpha1.PublicApi) Policy {
 		MaxLifetime:     durationOr(spec.MaxLifetime, 365*day),
 		MaxOverlap:      durationOr(spec.MaxOverlap, 7*day),
 		Retention:       durationOr(spec.Retention, 30*day),
-		Notice:          14 * day,
+		NoticeDays:      []int32{14, 7, 1},
 		MaxPerTenant:    1000,
 		Scopes:          []string{v1alpha1.ScopeTokensRead, v1alpha1.ScopeTokensWrite},
 	}
 	if len(spec.NoticeDays) > 0 {
-		p.Notice = time.Duration(slices.Max(spec.NoticeDays)) * day
+		p.NoticeDays = slices.Clone(spec.NoticeDays)
+		slices.SortFunc(p.NoticeDays, func(a, b int32) int { return cmp.Compare(b, a) })
 	}
+	p.Notice = time.Duration(p.NoticeDays[0]) * day
 	if spec.MaxPerTenant > 0 {
 		p.MaxPerTenant = int(spec.MaxPerTenant)
 	}
@@ -65,21 +72,17 @@ func durationOr(d *metav1.Duration, fallback time.Duration) time.Duration {
 }
 
 // Expiry is when a credential of the spec expires: at expiresAt, or a lifetime
-// after issuedAt, and never after the credential's notAfter. An issuedAt that lies
-// ahead of now counts as now.
+// after issuedAt, and at the credential's own notAfter if that is earlier. An
+// issuedAt that lies ahead of now counts as now.
 func (p Policy) Expiry(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time) time.Time {
-	end := p.wantedExpiry(spec, issuedAt, now)
+	end := start(issuedAt, now).Add(durationOr(spec.Lifetime, p.DefaultLifetime)).UTC()
+	if spec.ExpiresAt != nil {
+		end = spec.ExpiresAt.UTC()
+	}
 	if c := spec.Credential; c != nil && c.NotAfter != nil && c.NotAfter.Time.Before(end) {
-		return c.NotAfter.UTC()
+		end = c.NotAfter.UTC()
 	}
 	return end
-}
-
-func (p Policy) wantedExpiry(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time) time.Time {
-	if spec.ExpiresAt != nil {
-		return spec.ExpiresAt.UTC()
-	}
-	return start(issuedAt, now).Add(durationOr(spec.Lifetime, p.DefaultLifetime)).UTC()
 }
 
 // start is when a credential's time begins to count.

@@ -212,3 +212,69 @@ func TestScopeViolations(t *testing.T) {
 		})
 	}
 }
+
+// A credential that was minted by the rights of another token expires no later than
+// it may, and its own notAfter never lengthens anything.
+func TestExpiryIsCappedByTheCredential(t *testing.T) {
+	p := policy.Of(&v1alpha1.PublicApi{})
+	issuedAt := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(d time.Duration) *metav1.Time { return new(metav1.NewTime(issuedAt.Add(d))) }
+	for name, c := range map[string]struct {
+		lifetime            *metav1.Duration
+		expiresAt, notAfter *metav1.Time
+		want                time.Duration
+	}{
+		"caps the lifetime":    {duration(time.Hour), nil, at(time.Minute), time.Minute},
+		"caps the default":     {nil, nil, at(time.Minute), time.Minute},
+		"caps expiresAt":       {nil, at(time.Hour), at(time.Minute), time.Minute},
+		"lengthens nothing":    {duration(time.Hour), nil, at(2 * time.Hour), time.Hour},
+		"nor an absolute time": {nil, at(time.Hour), at(2 * time.Hour), time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := &v1alpha1.ApiTokenSpec{Lifetime: c.lifetime, ExpiresAt: c.expiresAt, Credential: &v1alpha1.Credential{NotAfter: c.notAfter}}
+			if got := p.Expiry(spec, issuedAt, issuedAt); !got.Equal(issuedAt.Add(c.want)) {
+				t.Errorf("expires at %s, want after %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDaysLeft(t *testing.T) {
+	end := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)
+	for left, want := range map[time.Duration]int{
+		-time.Second: 0, 0: 0, time.Nanosecond: 1, day: 1, day + 1: 2, 14 * day: 14, 14*day - 1: 14,
+	} {
+		if got := policy.DaysLeft(end, end.Add(-left)); got != want {
+			t.Errorf("%s before the end: %d, want %d", left, got, want)
+		}
+	}
+}
+
+func TestNoticeDue(t *testing.T) {
+	p := policy.Of(&v1alpha1.PublicApi{})
+	end := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name           string
+		lifetime, left time.Duration
+		want           int32
+	}{
+		{"long before", 90 * day, 15 * day, 0},
+		{"just before the first", 90 * day, 14*day + 1, 0},
+		{"the first", 90 * day, 14 * day, 14},
+		{"between", 90 * day, 7*day + 1, 14},
+		{"the second", 90 * day, 7 * day, 7},
+		{"the last", 90 * day, day, 1},
+		{"the last moment", 90 * day, 1, 1},
+		{"over", 90 * day, 0, 0},
+		{"a short life begins without one", 10 * day, 10 * day, 0},
+		{"and gets those that lie in it", 10 * day, 7 * day, 7},
+		{"as long as the notice", 14 * day, 14 * day, 0},
+		{"an hour", time.Hour, time.Minute, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := p.NoticeDue(end.Add(-c.lifetime), end, end.Add(-c.left)); got != c.want {
+				t.Errorf("%d days, want %d", got, c.want)
+			}
+		})
+	}
+}
