@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,6 +30,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
 	"github.com/latchkey-dev/latchkey/internal/surface"
+	"github.com/latchkey-dev/latchkey/internal/token"
+	"github.com/latchkey-dev/latchkey/internal/usage"
 )
 
 func main() {
@@ -45,6 +48,7 @@ type options struct {
 	server           server.Config
 	listeners        server.Listeners
 	recordsNamespace string
+	uses             usage.Config
 	logs             logging.Options
 }
 
@@ -70,8 +74,11 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	view := directory.New(logger)
 	backends := proxy.New(logger)
 	defer backends.Close()
-	o.server.Directory, o.server.Proxy, o.server.Logger, o.server.Metrics = view, backends, logger, registry
-	var err error
+	uses, err := o.newUses(config, view, logger, registry)
+	if err != nil {
+		return err
+	}
+	o.server.Directory, o.server.Proxy, o.server.Logger, o.server.Metrics, o.server.Uses = view, backends, logger, registry, uses
 	if o.server.Surfaces.Has(surface.Portal) {
 		if o.server.Portal, err = newPortal(o, config, view, logger); err != nil {
 			return err
@@ -87,6 +94,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	defer stopView()
 	group, groupContext := errgroup.WithContext(ctx)
 	group.Go(func() error { return view.Run(viewContext, config, o.recordsNamespace) })
+	group.Go(func() error { return uses.Run(viewContext) })
 	group.Go(func() error {
 		defer stopView()
 		return handler.Run(groupContext, o.listeners, registry)
@@ -101,6 +109,20 @@ func newPortal(o *options, config *rest.Config, view *directory.Directory, logge
 		return nil, fmt.Errorf("a client for the portal: %w", err)
 	}
 	return portal.New(portal.Config{Client: client, Directory: view, TokenPrefix: o.server.TokenPrefix, Logger: logger})
+}
+
+// newUses makes what notes the tokens' last use.
+func (o *options) newUses(config *rest.Config, view *directory.Directory, logger *slog.Logger, registry prometheus.Registerer) (*usage.Recorder, error) {
+	var err error
+	if o.uses.Store, err = usage.NewStore(config); err != nil {
+		return nil, err
+	}
+	o.uses.Serves = func(tenant string, digest token.Digest) bool {
+		_, ok := view.Token(tenant, digest)
+		return ok
+	}
+	o.uses.Logger, o.uses.Metrics = logger, registry
+	return usage.New(o.uses)
 }
 
 func parse(args []string) (*options, error) {
@@ -126,6 +148,8 @@ func parse(args []string) (*options, error) {
 	flags.DurationVar(&o.listeners.ShutdownDelay, "shutdown-delay", server.DefaultShutdownDelay, "how long to go on serving, not ready, after being told to end")
 	flags.DurationVar(&o.listeners.ShutdownGracePeriod, "shutdown-grace-period", server.DefaultShutdownGracePeriod, "how long requests under way may then take")
 	flags.IntVar(&o.server.TenantMetricsLimit, "tenant-metrics-limit", 1000, "how many tenants get metrics of their own; the others count as tenant _other; 0 for no metrics by tenant")
+	flags.DurationVar(&o.uses.Interval, "last-used-interval", usage.DefaultInterval, "how often at most a token's last use is written to its status; its first use is at once")
+	flags.IntVar(&o.uses.WritesPerSecond, "last-used-writes-per-second", usage.DefaultWritesPerSecond, "how many last uses of all tokens this process writes a second at most; where there are more, each is written less often")
 	o.server.Limits.AddFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -150,6 +174,8 @@ func (o *options) validate(rest []string) error {
 		return fmt.Errorf("unexpected argument %q; see --help", rest[0])
 	case o.listeners.HTTP == "" && o.listeners.HTTPS == "" && o.listeners.Gateway == "":
 		return errors.New("set --listen, --tls-listen or --gateway-listen: else nothing is served")
+	case o.uses.Interval < time.Second || o.uses.WritesPerSecond < 1:
+		return errors.New("--last-used-interval must be at least 1s, and --last-used-writes-per-second at least 1")
 	case o.listeners.HTTPS != "" && (o.listeners.CertFile == "" || o.listeners.KeyFile == ""):
 		return errors.New("--tls-listen needs --tls-cert-file and --tls-key-file")
 	case o.server.TenantMetricsLimit < 0:

@@ -33,7 +33,7 @@ func TestTokenReachesTheTenantsData(t *testing.T) {
 		if got := a.Header.Get(server.HeaderTokenExpires); got != "2027-01-02T04:04:05Z" {
 			t.Errorf("%s: %q", server.HeaderTokenExpires, got)
 		}
-		if got := a.Header.Values("Access-Control-Expose-Headers"); !slices.Equal(got, []string{server.HeaderTokenExpires}) {
+		if got := a.Header.Values("Access-Control-Expose-Headers"); !slices.Equal(got, []string{server.HeaderTokenExpires + ", " + server.HeaderTokenDaysLeft}) {
 			t.Errorf("Access-Control-Expose-Headers: %q", got)
 		}
 	}

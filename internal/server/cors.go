@@ -3,14 +3,23 @@ package server
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
-// HeaderTokenExpires tells on every answer that an accepted token gets from the
-// backend, or about itself, when the token expires, as RFC 3339 has it, in UTC.
-const HeaderTokenExpires = "Latchkey-Token-Expires"
+const (
+	// HeaderTokenExpires tells on every answer to an accepted token when the token
+	// expires, as RFC 3339 has it, in UTC.
+	HeaderTokenExpires = "Latchkey-Token-Expires"
+	// HeaderTokenDaysLeft warns, within the days of notice of the PublicApi's token
+	// policy, how many days are left until then, a begun day counted whole: an
+	// Integer of RFC 9651. Sunset (RFC 8594) and Deprecation (RFC 9745) would be
+	// wrong: they tell of the resource, which stays, and the backend may send them.
+	HeaderTokenDaysLeft = "Latchkey-Token-Days-Left"
+)
 
 const preflightMaxAge = "600"
 
@@ -42,8 +51,22 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, api *directory.API) (pr
 	return true
 }
 
-// exposeExpiry tells the expiry, also to scripts of other origins.
-func exposeExpiry(h http.Header, t *directory.Token) {
-	h.Set(HeaderTokenExpires, rfc3339(t.NotAfter))
-	h.Add("Access-Control-Expose-Headers", HeaderTokenExpires)
+// tellExpiry tells a client when its token expires, also scripts of other origins.
+func (s *Server) tellExpiry(h http.Header, c *call) {
+	exposed := HeaderTokenExpires
+	h.Set(HeaderTokenExpires, rfc3339(c.token.NotAfter))
+	if left := s.daysLeft(c); left > 0 {
+		h.Set(HeaderTokenDaysLeft, strconv.Itoa(left))
+		exposed += ", " + HeaderTokenDaysLeft
+	}
+	h.Add("Access-Control-Expose-Headers", exposed)
+}
+
+// daysLeft is how many days the token has left, or 0 before the time of notice.
+func (s *Server) daysLeft(c *call) int {
+	now := s.config.Clock.Now()
+	if now.Before(c.token.NotAfter.Add(-c.api.Notice)) {
+		return 0
+	}
+	return policy.DaysLeft(c.token.NotAfter, now)
 }

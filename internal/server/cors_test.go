@@ -119,7 +119,7 @@ func TestCORSOfAnswers(t *testing.T) {
 			if got := a.Header.Values("Vary"); !slices.Equal(got, c.vary) {
 				t.Errorf("Vary: %q, want %q", got, c.vary)
 			}
-			if got := a.Header.Get("Access-Control-Expose-Headers"); got != "Latchkey-Token-Expires" {
+			if got := a.Header.Get("Access-Control-Expose-Headers"); got != "Latchkey-Token-Expires, Latchkey-Token-Days-Left" {
 				t.Errorf("Access-Control-Expose-Headers: %s", got)
 			}
 		})

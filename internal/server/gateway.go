@@ -152,6 +152,9 @@ func (s *Server) judge(c *call) *problem.Problem {
 	h.Set(proxy.HeaderTokenOwner, c.token.Owner)
 	h.Set(proxy.HeaderTokenScopes, strings.Join(c.token.Scopes, " "))
 	h.Set(HeaderTokenExpires, rfc3339(c.token.NotAfter))
+	if left := s.daysLeft(c); left > 0 {
+		h.Set(HeaderTokenDaysLeft, strconv.Itoa(left))
+	}
 	return nil
 }
 

@@ -45,6 +45,9 @@ type Config struct {
 	// Portal answers at Latchkey's own paths. If nil, the only one is the calling
 	// token's.
 	Portal *portal.Portal
+	// Uses is told of every token that was accepted, and must not block; nobody is
+	// if nil.
+	Uses Uses
 	// Clock tells the time; the system's if nil.
 	Clock clock.WithDelayedExecution
 	// Logger gets the access log and faults.
@@ -54,6 +57,12 @@ type Config struct {
 	// TenantMetricsLimit is how many tenants get metrics of their own; the requests
 	// of the others are counted together. Zero means no metrics by tenant.
 	TenantMetricsLimit int
+}
+
+// Uses notes when tokens were used.
+type Uses interface {
+	// Use notes that the token was accepted.
+	Use(t *directory.Token, now time.Time)
 }
 
 // Server answers requests on the tenants' hosts.
@@ -141,6 +150,15 @@ func (s *Server) handle(c *call) *problem.Problem {
 		return p
 	}
 	defer c.end()
+	p := s.serveAdmitted(c)
+	if p != nil && !p.Challenge && c.token != nil {
+		s.tellExpiry(c.w.Header(), c)
+	}
+	return p
+}
+
+// serveAdmitted serves a request whose caller was accepted.
+func (s *Server) serveAdmitted(c *call) *problem.Problem {
 	if c.portal {
 		return s.servePortal(c)
 	}
@@ -197,6 +215,9 @@ func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
 	c.token, p = s.authenticate(c.r, c.tenant, now)
 	if p == problem.TokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
 		return problem.TooManyBadTokens
+	}
+	if p == nil && s.config.Uses != nil {
+		s.config.Uses.Use(c.token, now)
 	}
 	return p
 }
@@ -289,7 +310,7 @@ func (s *Server) forward(c *call) *problem.Problem {
 		Scheme:         clientScheme(c.r, s.config.TrustedProxies),
 		WebSocket:      c.api.WebSocket && wantsWebSocket(c.r),
 		OwnsCORS:       len(c.api.AllowedOrigins) > 0,
-		BeforeResponse: func(h http.Header) { exposeExpiry(h, c.token) },
+		BeforeResponse: func(h http.Header) { s.tellExpiry(h, c) },
 	})
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -317,7 +338,7 @@ const statusClientClosedRequest = 499
 // servePortal has the portal answer.
 func (s *Server) servePortal(c *call) *problem.Problem {
 	if c.token != nil {
-		exposeExpiry(c.w.Header(), c.token)
+		s.tellExpiry(c.w.Header(), c)
 	}
 	return s.config.Portal.Serve(c.w, c.r, &portal.Call{
 		Tenant: c.tenant, API: c.api, Caller: portal.Caller{Token: c.token, User: c.user},

@@ -36,7 +36,7 @@ const (
 // Nothing else that the API server serves may be allowed.
 var rights = map[string]map[string]string{
 	"latchkey-manager": {
-		"apitokens.latchkey.dev everywhere":                                        read,
+		"apitokens.latchkey.dev everywhere":                                        read + " delete",
 		"apitokens.latchkey.dev/status everywhere":                                 "patch",
 		"clusterroles.rbac.authorization.k8s.io latchkey-tenant-admin everywhere":  "bind",
 		"clusterroles.rbac.authorization.k8s.io latchkey-tenant-viewer everywhere": "bind",
@@ -80,10 +80,11 @@ var rights = map[string]map[string]string{
 }
 
 var serverRights = map[string]string{
-	"apitokens.latchkey.dev everywhere":  "list watch",
-	"publicapis.latchkey.dev everywhere": "list watch",
-	"secrets in latchkey-records":        "list watch",
-	"tenants.latchkey.dev everywhere":    "list watch",
+	"apitokens.latchkey.dev everywhere":        "get list watch",
+	"apitokens.latchkey.dev/status everywhere": "patch",
+	"publicapis.latchkey.dev everywhere":       "list watch",
+	"secrets in latchkey-records":              "list watch",
+	"tenants.latchkey.dev everywhere":          "list watch",
 }
 
 // serviceAccountsRights are what Kubernetes gives to all ServiceAccounts.
@@ -371,7 +372,7 @@ func TestForbidden(t *testing.T) {
 			changed.Spec.Description += "x"
 			return c.Update(ctx, changed)
 		}},
-		{"write the status of an ApiToken", []string{"latchkey-manager"}, func(ctx context.Context, c client.Client) error {
+		{"write the status of an ApiToken", []string{"latchkey-manager", "latchkey-apiserver", "latchkey-portal"}, func(ctx context.Context, c client.Client) error {
 			return c.Status().Patch(ctx, object.DeepCopy(), merge(`{"status":{"observedGeneration":7}}`))
 		}},
 	}
