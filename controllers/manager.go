@@ -63,6 +63,9 @@ type Options struct {
 	// Metrics is where the metrics by state are registered; nil means where
 	// MetricsAddress serves from.
 	Metrics prometheus.Registerer
+	// TokenExpiryMetrics is how many tokens have a metric of their expiry: those
+	// that expire next. 0 means none.
+	TokenExpiryMetrics int
 	// Logger is where the controllers log.
 	Logger logr.Logger
 	// Clock tells the time; nil means the system's.
@@ -130,7 +133,17 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Recorder: mgr.GetEventRecorder("latchkey-apitoken-controller"), Clock: o.Clock,
 		RecordsNamespace: o.RecordsNamespace, Workers: workers,
 	}
-	return tokens.SetupWithManager(ctx, mgr)
+	if err := tokens.SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	if o.TokenExpiryMetrics == 0 {
+		return nil
+	}
+	expiry := &apitoken.ExpiryCollector{Reader: mgr.GetClient(), Elected: mgr.Elected(), Clock: o.Clock, Limit: o.TokenExpiryMetrics}
+	if err := cmp.Or(o.Metrics, prometheus.Registerer(metrics.Registry)).Register(expiry); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
 }
 
 // cacheOptions keep in memory only what the controllers look at: no Secret but

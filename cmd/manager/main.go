@@ -88,6 +88,7 @@ func parse(args []string) (controllers.Options, *logging.Options, error) {
 	flags.UintVar(&port, "ingress-service-port", 80, "the port of these Services")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "work only while being the leader; needed with more than one replica")
 	flags.StringVar(&o.MetricsAddress, "metrics-listen", ":8080", "where Prometheus metrics are served; 0 for nowhere")
+	flags.IntVar(&o.TokenExpiryMetrics, "token-expiry-metrics", 0, "how many tokens, those that expire next, have a series latchkey_token_expiry_timestamp_seconds; 0 for none")
 	flags.StringVar(&o.HealthAddress, "health-listen", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
 	if err := flags.Parse(args); err != nil {
 		return o, nil, err
@@ -112,6 +113,8 @@ func validate(o controllers.Options, port uint, rest []string) error {
 		return fmt.Errorf("--public-scheme=%s: must be https or http", o.Tenant.PublicScheme)
 	case o.Tenant.PublicPort < 0 || o.Tenant.PublicPort > 65535:
 		return fmt.Errorf("--public-port=%d: must be from 1 to 65535, or 0 for the scheme's own", o.Tenant.PublicPort)
+	case o.TokenExpiryMetrics < 0:
+		return fmt.Errorf("--token-expiry-metrics=%d: must be how many series there may be, or 0", o.TokenExpiryMetrics)
 	case o.Tenant.Ingress.TLSSecret != "" && o.Tenant.Ingress.ClusterIssuer != "":
 		return errors.New("set --ingress-tls-secret or --ingress-cluster-issuer, not both")
 	case !slices.Contains([]tenant.Routing{tenant.RoutingIngress, tenant.RoutingWildcardIngress, tenant.RoutingNone}, o.Tenant.Ingress.Routing):

@@ -151,7 +151,7 @@ func (s *Server) handle(c *call) *problem.Problem {
 	}
 	defer c.end()
 	p := s.serveAdmitted(c)
-	if p != nil && !p.Challenge && c.token != nil {
+	if p != nil && c.token != nil && context.Cause(c.r.Context()) == nil { // it is not about the token, which still works
 		s.tellExpiry(c.w.Header(), c)
 	}
 	return p

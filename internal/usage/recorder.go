@@ -286,8 +286,8 @@ func (r *Recorder) write(ctx context.Context, u *use, now time.Time) error {
 		}
 		r.writes.WithLabelValues(outcomeWritten).Inc()
 		for _, n := range written {
-			n.use.written = n.used.Unix()
-			r.postpone(n.use, n.used.Add(r.config.Interval))
+			n.use.written, n.use.from = n.used.Unix(), n.used.Add(r.config.Interval).Unix()
+			n.use.due = now.Add(r.config.Interval).Unix()
 			n.use.retryFirst = now.Add(retryDelay).Unix()
 		}
 		return nil
@@ -322,7 +322,7 @@ func (r *Recorder) uses(object *v1alpha1.ApiToken, u *use, now time.Time) []note
 		if !c.LastUsedAt.Time.Before(used) {
 			u.written = used.Unix()
 		}
-		u.due, u.retryFirst = next.Unix(), now.Add(retryDelay).Unix()
+		u.from, u.due, u.retryFirst = next.Unix(), next.Unix(), now.Add(retryDelay).Unix()
 		return nil
 	}
 	written := []noted{{u, field, used}}
@@ -363,8 +363,7 @@ func (r *Recorder) patch(ctx context.Context, object *v1alpha1.ApiToken, written
 func (r *Recorder) sweep(now time.Time) {
 	idle := now.Add(-2 * r.config.Interval).Unix()
 	r.table.each(func(u *use) {
-		last := u.last.Load()
-		if last <= u.written && last < idle || !r.config.Serves(u.tenant, u.digest) {
+		if u.settled() && u.last.Load() < idle || !r.config.Serves(u.tenant, u.digest) {
 			r.table.remove(u)
 		}
 	})

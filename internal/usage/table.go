@@ -22,11 +22,21 @@ type use struct {
 	written int64
 	// due is when a later use may be written, and retryFirst when a first one.
 	due, retryFirst int64
+	// from is the earliest use that is worth writing, as far as is known: one that
+	// is the interval later than what status says.
+	from int64
 }
 
 // ready says whether there is something to write now.
 func (u *use) ready(now int64) bool {
-	return u.last.Load() > u.written && (now >= u.due || u.urgent(now))
+	last := u.last.Load()
+	return last > u.written && (last >= u.from && now >= u.due || u.urgent(now))
+}
+
+// settled says whether nothing is to be written unless it is used again.
+func (u *use) settled() bool {
+	last := u.last.Load()
+	return last <= u.written || last < u.from
 }
 
 func (u *use) urgent(now int64) bool { return u.first.Load() && now >= u.retryFirst }
