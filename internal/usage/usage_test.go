@@ -317,7 +317,7 @@ func TestStoreFails(t *testing.T) {
 // Ten thousand tokens in use at two replicas: each is written once an interval by
 // both together, none more often, and no second has more writes than allowed.
 func TestTenThousandTokensAndTwoReplicas(t *testing.T) {
-	const tokens, perSecond, minutes = 10_000, 200, 23
+	const tokens, perSecond, minutes = 10_000, 500, 13
 	const interval = 10 * time.Minute
 	store, clock := newMemory(), clocktesting.NewFakeClock(start)
 	bounds := func(c *usage.Config) { c.Interval, c.WritesPerSecond = interval, perSecond }
@@ -347,10 +347,9 @@ func TestTenThousandTokensAndTwoReplicas(t *testing.T) {
 		before = after
 		clock.Step(time.Second)
 	}
-	// 23 minutes have room for three writes each, 10 minutes apart, though the first
-	// may be two minutes late.
-	if n := store.count(); n != 3*tokens {
-		t.Errorf("%d writes, want %d", n, 3*tokens)
+	// 13 minutes have room for two writes each, 10 minutes apart.
+	if n := store.count(); n > 2*tokens || n < 19*tokens/10 {
+		t.Errorf("%d writes, want about %d and no more", n, 2*tokens)
 	}
 	if store.gets > 4*store.count() {
 		t.Errorf("%d reads for %d writes", store.gets, store.count())
