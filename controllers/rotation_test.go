@@ -312,7 +312,7 @@ func TestNoticeIsGivenOnce(t *testing.T) {
 func TestExpiredAreRetired(t *testing.T) {
 	startManager(t)
 	owner := readyTenant(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.Retention = lifetime(time.Second) })
-	make := func(name, via string) *v1alpha1.ApiToken {
+	made := func(name, via string) *v1alpha1.ApiToken {
 		minted, _ := credential(t, owner.Name, time.Now())
 		object := apiToken(owner, name, v1alpha1.ApiTokenSpec{Lifetime: lifetime(3 * time.Second), Credential: minted})
 		if via != "" {
@@ -320,12 +320,12 @@ func TestExpiredAreRetired(t *testing.T) {
 		}
 		return create(t, object)
 	}
-	applied, api := make("applied", ""), make("api", v1alpha1.ViaAPI)
+	applied, api := made("applied", ""), made("api", v1alpha1.ViaAPI)
 	gone(t, api)
 	waitFor(t, applied, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonExpired)
 	testenv.Eventually(t, func() error {
 		if _, _, err := recordOf(t, applied); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("its record is still there: %v", err)
+			return fmt.Errorf("its record is still there: %w", err)
 		}
 		return nil
 	})

@@ -365,13 +365,13 @@ func TestDropPrevious(t *testing.T) {
 	}
 	for _, id := range []string{"", "0000000000", i.Record.Current.ID} {
 		drop(id)
-		if old, new := verdict(d, "acme", first.Digest, now), verdict(d, "acme", i.Digest(), now); old != policy.Works || new != policy.Works {
-			t.Errorf("dropPrevious %q: the previous one's verdict is %d, the current one's %d; want both to work", id, old, new)
+		if previous, current := verdict(d, "acme", first.Digest, now), verdict(d, "acme", i.Digest(), now); previous != policy.Works || current != policy.Works {
+			t.Errorf("dropPrevious %q: the previous one's verdict is %d, the current one's %d; want both to work", id, previous, current)
 		}
 	}
 	drop(first.ID)
-	if old, new := verdict(d, "acme", first.Digest, now), verdict(d, "acme", i.Digest(), now); old != policy.Revoked || new != policy.Works {
-		t.Errorf("the previous one's verdict is %d, want Revoked; the current one's %d, want Works", old, new)
+	if previous, current := verdict(d, "acme", first.Digest, now), verdict(d, "acme", i.Digest(), now); previous != policy.Revoked || current != policy.Works {
+		t.Errorf("the previous one's verdict is %d, want Revoked; the current one's %d, want Works", previous, current)
 	}
 }
 

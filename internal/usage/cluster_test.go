@@ -56,11 +56,11 @@ func TestTwoReplicasInACluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real, err := usage.NewStore(config)
+	inCluster, err := usage.NewStore(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, clock := &counted{Store: real}, clocktesting.NewFakeClock(start)
+	store, clock := &counted{Store: inCluster}, clocktesting.NewFakeClock(start)
 	fast := func(c *usage.Config) { c.WritesPerSecond = 2 * tokens }
 	replicas := []*usage.Recorder{newRecorder(t, store, clock, fast), newRecorder(t, store, clock, fast)}
 	flush := func(want int64, when string) {

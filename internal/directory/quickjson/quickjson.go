@@ -20,8 +20,9 @@ const kind = "ApiToken"
 // Serializer reads watches of ApiTokens quickly, and all else (lists, errors, what
 // it can't make sense of) as the given one does. An ApiToken then has only: name,
 // namespace, UID, resource version, deletion timestamp and, in the bookmark that
-// ends the first list, annotations; of spec revoked, expiresAt and the credential's
-// digest; of status the credentials' digests and expiries.
+// ends the first list, annotations; of spec revoked, expiresAt, the credential's
+// digest and rotation's dropPrevious; of status the credentials' ids, digests and
+// times.
 func Serializer(base runtime.NegotiatedSerializer) runtime.NegotiatedSerializer {
 	return serializer{base}
 }
@@ -135,7 +136,12 @@ func spec(data []byte, s *v1alpha1.ApiTokenSpec) error {
 		case "credential":
 			if !null(value) {
 				s.Credential = &v1alpha1.Credential{}
-				s.Credential.Digest, _, err = credential(value)
+				s.Credential.Digest, err = textMember(value, "digest")
+			}
+		case "rotation":
+			if !null(value) {
+				s.Rotation = &v1alpha1.Rotation{}
+				s.Rotation.DropPrevious, err = textMember(value, "dropPrevious")
 			}
 		}
 		return err
@@ -158,23 +164,35 @@ func issued(data []byte) (*v1alpha1.IssuedCredential, error) {
 	if null(data) {
 		return nil, nil
 	}
-	digest, expiresAt, err := credential(data)
-	c := &v1alpha1.IssuedCredential{Digest: digest}
-	if expiresAt != nil {
-		c.ExpiresAt = *expiresAt
-	}
-	return c, err
-}
-
-func credential(data []byte) (digest string, expiresAt *metav1.Time, err error) {
-	err = eachMember(data, func(key string, value []byte) (err error) {
+	c := &v1alpha1.IssuedCredential{}
+	err := eachMember(data, func(key string, value []byte) (err error) {
 		switch key {
+		case "id":
+			c.ID, err = text(value)
 		case "digest":
-			digest, err = text(value)
+			c.Digest, err = text(value)
 		case "expiresAt":
-			expiresAt, err = timestamp(value)
+			var at *metav1.Time
+			if at, err = timestamp(value); at != nil {
+				c.ExpiresAt = *at
+			}
+		case "issuedAt":
+			c.IssuedAt, err = timestamp(value)
+		case "lastUsedAt":
+			c.LastUsedAt, err = timestamp(value)
 		}
 		return err
 	})
-	return digest, expiresAt, err
+	return c, err
+}
+
+// textMember is the text of a member, or empty.
+func textMember(data []byte, name string) (found string, err error) {
+	err = eachMember(data, func(key string, value []byte) (err error) {
+		if key == name {
+			found, err = text(value)
+		}
+		return err
+	})
+	return found, err
 }

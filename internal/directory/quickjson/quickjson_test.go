@@ -63,10 +63,11 @@ func full() *v1alpha1.ApiToken {
 		Spec: v1alpha1.ApiTokenSpec{
 			Description: `"revoked":true}\`, Owner: "ada", Scopes: []string{"a", "b"}, Revoked: true, ExpiresAt: new(at("2999-12-31T23:59:59Z")),
 			Credential: &v1alpha1.Credential{ID: "0123456789", Digest: digest("a"), IssuedAt: at("2027-01-01T00:00:00Z")},
+			Rotation:   &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}, DropPrevious: "abcdefghij"},
 		},
 		Status: v1alpha1.ApiTokenStatus{
-			Credential:         &v1alpha1.IssuedCredential{ID: "0123456789", Digest: digest("a"), ExpiresAt: at("2028-02-29T00:00:00Z"), Scopes: []string{"x"}},
-			PreviousCredential: &v1alpha1.IssuedCredential{ID: "abcdefghij", Digest: digest("b"), ExpiresAt: at("2027-03-01T00:00:00Z")},
+			Credential:         &v1alpha1.IssuedCredential{ID: "0123456789", Digest: digest("a"), ExpiresAt: at("2028-02-29T00:00:00Z"), Scopes: []string{"x"}, IssuedAt: new(at("2027-01-01T00:00:00Z"))},
+			PreviousCredential: &v1alpha1.IssuedCredential{ID: "abcdefghij", Digest: digest("b"), ExpiresAt: at("2027-03-01T00:00:00Z"), LastUsedAt: new(at("2027-01-01T00:00:01Z"))},
 			Conditions:         []metav1.Condition{{Type: "Active", Message: `"spec":{"revoked":false}`}},
 		},
 	}
@@ -88,11 +89,14 @@ func needed(object runtime.Object) any {
 	if c := t.Spec.Credential; c != nil {
 		n.Spec.Credential = &v1alpha1.Credential{Digest: c.Digest}
 	}
+	if r := t.Spec.Rotation; r != nil {
+		n.Spec.Rotation = &v1alpha1.Rotation{DropPrevious: r.DropPrevious}
+	}
 	if c := t.Status.Credential; c != nil {
-		n.Status.Credential = &v1alpha1.IssuedCredential{Digest: c.Digest, ExpiresAt: c.ExpiresAt}
+		n.Status.Credential = &v1alpha1.IssuedCredential{ID: c.ID, Digest: c.Digest, ExpiresAt: c.ExpiresAt, IssuedAt: c.IssuedAt, LastUsedAt: c.LastUsedAt}
 	}
 	if c := t.Status.PreviousCredential; c != nil {
-		n.Status.PreviousCredential = &v1alpha1.IssuedCredential{Digest: c.Digest, ExpiresAt: c.ExpiresAt}
+		n.Status.PreviousCredential = &v1alpha1.IssuedCredential{ID: c.ID, Digest: c.Digest, ExpiresAt: c.ExpiresAt, IssuedAt: c.IssuedAt, LastUsedAt: c.LastUsedAt}
 	}
 	return n
 }
