@@ -352,7 +352,7 @@ func TestMaxPerTenantCountsLiveOnes(t *testing.T) {
 // The tokens that expire next have a metric each, and no more than asked for.
 func TestExpiryMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	startManager(t, func(o *controllers.Options) { o.TokenExpiryMetrics, o.Registry = 2, registry })
+	startManager(t, func(o *controllers.Options) { o.TokenExpiryMetrics, o.Metrics = 2, registry })
 	owner := readyTenant(t)
 	expiries := map[string]float64{}
 	for i, name := range []string{"first", "second", "third"} {

@@ -14,7 +14,9 @@ import (
 var filterTime = time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // days is the instant so many days from filterTime.
-func days(n int) *metav1.Time { return new(metav1.NewTime(filterTime.Add(time.Duration(n) * audit.Day))) }
+func days(n int) *metav1.Time {
+	return new(metav1.NewTime(filterTime.Add(time.Duration(n) * audit.Day)))
+}
 
 // credential expires and was issued and used so many days from filterTime; 0 means that
 // it was not used.
