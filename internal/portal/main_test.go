@@ -309,6 +309,19 @@ func (i *installation) stored(tenant, name string) *v1alpha1.ApiToken {
 	return object
 }
 
+// issuedStatus waits for the status of a token that works: it does so a moment
+// before its status says so.
+func (i *installation) issuedStatus(tenant, name string) (status v1alpha1.ApiTokenStatus) {
+	i.t.Helper()
+	testenv.Eventually(i.t, func() error {
+		if status = i.stored(tenant, name).Status; status.Credential == nil {
+			return errors.New("the status has no credential")
+		}
+		return nil
+	})
+	return status
+}
+
 // audited returns the audit log's lines of an action.
 func (i *installation) audited(action string) []map[string]any {
 	var lines []map[string]any
