@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +19,8 @@ var (
 	ErrClientGone = errors.New("the client closed the connection")
 	// ErrRequestBody: what the client sent as its body is not framed as HTTP is.
 	ErrRequestBody = errors.New("the request's body is malformed")
+	// ErrBodyTimeout: the client sent nothing more of its body for too long.
+	ErrBodyTimeout = errors.New("the client stopped sending the request's body")
 )
 
 // cause is why a request failed, in words that are safe to log: who ended it, or
@@ -25,12 +28,16 @@ var (
 func cause(ctx context.Context, body *upload, err error) error {
 	ended := context.Cause(ctx)
 	switch {
+	case errors.Is(ended, context.Canceled) && body != nil && body.stalled():
+		return ErrBodyTimeout // net/http takes it for a client that is gone
 	case errors.Is(ended, context.Canceled):
 		return ErrClientGone
 	case ended != nil:
 		return ended
 	case body != nil && body.failure.Load() != nil:
 		return uploadError(*body.failure.Load())
+	case errors.Is(err, ErrTimeout):
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ErrTimeout
 	default:
@@ -43,6 +50,8 @@ func uploadError(err error) error {
 	var network net.Error
 	switch {
 	case errors.As(err, &tooLarge):
+		return err
+	case errors.Is(err, ErrBodyTimeout):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network):
 		return ErrClientGone
@@ -69,6 +78,9 @@ func backendError(err error) error {
 		return errors.New("the backend's answer, or its URL, is not as HTTP has it")
 	}
 }
+
+// errHandshake is a timeout with a place.
+var errHandshake = fmt.Errorf("%w: the TLS handshake took longer than %s", ErrTimeout, handshakeTimeout)
 
 var (
 	errBackendURL     = errors.New("the backend's URL is not that of an HTTP origin")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -26,6 +27,12 @@ type exchange struct {
 	connection *connection
 	// unwatch stops closing the connection when the request ends.
 	unwatch func() bool
+	// early says that the answer began before the request's body was read.
+	early bool
+
+	mu sync.Mutex
+	// over says that the client's connection is no longer ours.
+	over bool
 }
 
 // roundTrip sends the request and reads the head of the answer.
@@ -38,7 +45,7 @@ func (x *exchange) roundTrip(h *head) (*http.Response, error) {
 	}
 	response, again, err := x.try(h)
 	if again && x.r.Context().Err() == nil {
-		x.end()
+		x.disconnect()
 		if err := x.dial(); err != nil {
 			return nil, err
 		}
@@ -77,9 +84,26 @@ func (x *exchange) dial() error {
 	return nil
 }
 
+// endingTime is how long a client may take, once the request's context has ended, to
+// read what it was sent, which may be why the request ended.
+const endingTime = time.Second
+
 // use makes the connection end with the request's context.
 func (x *exchange) use(c *connection) {
-	x.connection, x.unwatch = c, context.AfterFunc(x.r.Context(), c.abort)
+	x.connection, x.unwatch = c, context.AfterFunc(x.r.Context(), func() {
+		c.abort()
+		x.hurryClient()
+	})
+}
+
+// hurryClient bounds writes to the client: one that does not read would hold the
+// handler for as long as it likes.
+func (x *exchange) hurryClient() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.over {
+		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(endingTime))
+	}
 }
 
 // try sends the request over the connection. again says that it failed in a way
@@ -92,7 +116,7 @@ func (x *exchange) try(h *head) (response *http.Response, again bool, err error)
 	}
 	if x.upload != nil {
 		_ = c.wire.SetWriteDeadline(time.Time{})
-		go x.upload.send(c)
+		x.upload.start(c)
 	}
 	if _, err := c.r.Peek(1); err != nil {
 		return nil, c.reused && x.replayable() && !errors.Is(err, os.ErrDeadlineExceeded), err
@@ -118,7 +142,7 @@ func (x *exchange) replayable() bool {
 // readAnswer reads the head of the answer and passes on those that come before it.
 func (x *exchange) readAnswer() (*http.Response, error) {
 	c := x.connection
-	for range maxInterims {
+	for interims := 0; ; interims++ {
 		response, err := http.ReadResponse(c.r, x.r)
 		if err != nil {
 			return nil, err
@@ -130,11 +154,14 @@ func (x *exchange) readAnswer() (*http.Response, error) {
 			x.stopTimer(response)
 			c.limitNothing()
 			return response, x.r.Context().Err()
+		case interims == maxInterims:
+			return nil, errInterims
 		}
-		passInterim(x.w, response.StatusCode, response.Header, x.request.OwnsCORS)
+		if x.r.ProtoAtLeast(1, 1) { // HTTP/1.0 has none (RFC 9110, section 15.2)
+			passInterim(x.w, response.StatusCode, response.Header, x.request.OwnsCORS)
+		}
 		c.limitHeader()
 	}
-	return nil, errInterims
 }
 
 // stopTimer lets what follows the answer's head take its time. Where that is here
@@ -160,6 +187,9 @@ func (x *exchange) pass(response *http.Response) {
 	if x.request.BeforeResponse != nil {
 		x.request.BeforeResponse(h)
 	}
+	if x.early = x.upload != nil && !x.upload.read.Load(); x.early && x.r.ProtoMajor == 1 {
+		h["Connection"] = []string{"close"} // else net/http reads the body beside us
+	}
 	x.w.WriteHeader(response.StatusCode)
 	if err := passBody(x.w, response.Body, streams(response), x.connection.r); err != nil {
 		ctx := x.r.Context()
@@ -175,18 +205,39 @@ func (x *exchange) pass(response *http.Response) {
 // left on it.
 func (x *exchange) release() {
 	c := x.connection
-	if c.r.Buffered() > 0 || x.upload != nil && !x.upload.sent() || !x.unwatch() {
+	if c.r.Buffered() > 0 || x.upload != nil && !x.uploaded() || !x.unwatch() {
 		return
 	}
 	x.connection = nil
 	x.origin.pool.put(c)
 }
 
-// end closes the connection, unless it was released.
-func (x *exchange) end() {
-	if x.upload != nil {
-		x.upload.ended.Store(true)
+// uploaded says whether the whole body was sent. The client need not wait for that.
+func (x *exchange) uploaded() bool {
+	if x.early {
+		return false
 	}
+	select {
+	case <-x.upload.done:
+	default:
+		_ = http.NewResponseController(x.w).Flush()
+	}
+	return x.upload.sent()
+}
+
+// end closes the connection, unless it was released. After it nothing of the request
+// touches the client's connection.
+func (x *exchange) end() {
+	x.disconnect()
+	if x.upload != nil {
+		x.upload.stop()
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.over = true
+}
+
+func (x *exchange) disconnect() {
 	if x.connection != nil {
 		x.unwatch()
 		x.connection.close()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/url"
 	"sync/atomic"
@@ -79,11 +80,14 @@ func (o *origin) dial(ctx context.Context) (*connection, error) {
 	if o.tls == nil {
 		return newConnection(o, w, w), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	handshake, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshake)
 	defer cancel()
 	secure := tls.Client(w, o.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	if err := secure.HandshakeContext(handshake); err != nil {
 		_ = raw.Close()
+		if cause := context.Cause(handshake); errors.Is(cause, errHandshake) {
+			return nil, cause
+		}
 		return nil, err
 	}
 	return newConnection(o, w, secure), nil

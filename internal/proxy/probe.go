@@ -19,7 +19,7 @@ func usuallyWithoutBody(method string) bool {
 
 // probe is the body, or nil if it is empty. HTTP/2 clients may leave open whether a
 // GET has one, and backends refuse a GET in chunks; http.Transport does the same.
-func probe(body io.Reader) io.Reader {
+func probe(body io.Reader) *probed {
 	first := &firstByte{read: make(chan struct{})}
 	go func() {
 		defer close(first.read)

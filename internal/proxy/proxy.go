@@ -18,8 +18,14 @@
 //     answer came, and it is safe to repeat or was not sent at all.
 //   - answer.go: the answer's head is bounded in time and bytes, those before it in
 //     number; no trailers; what streams is flushed at once; half an answer never
-//     looks like a whole one.
-//   - The request's context closes the socket, whatever is being done with it.
+//     looks like a whole one, but to HTTP/1.0, which takes the connection's end for
+//     that of an answer without a length.
+//   - upload.go: where the answer begins before the body was read, the client's
+//     connection serves no other request: what is left of the body must not be
+//     taken for one, nor be read by net/http beside us.
+//   - The request's context closes the socket to the backend, whatever is being
+//     done with it, and gives the client no more than endingTime to take what was
+//     read of the answer.
 //
 // Answers are parsed by net/http (http.ReadResponse). Why the connections are our
 // own is said in docs/adr/0007-upstream-connections.md.
@@ -48,6 +54,9 @@ type Request struct {
 	Backend string
 	// ResponseHeaderTimeout bounds the time until the backend's answer begins.
 	ResponseHeaderTimeout time.Duration
+	// BodyTimeout bounds the wait for each piece of the request's body, until the
+	// answer begins. Zero means no bound.
+	BodyTimeout time.Duration
 	// Identity is who calls.
 	Identity Identity
 	// ClientAddress is where the request comes from, if known.
@@ -91,8 +100,9 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 		logger: p.logger, w: w, r: r, request: request, origin: origin,
 		deadline: time.Now().Add(request.ResponseHeaderTimeout),
 	}
+	defer x.end()
 	length := r.ContentLength
-	if x.upload = newUpload(r, request.ResponseHeaderTimeout); x.upload == nil {
+	if x.upload = newUpload(w, r, request); x.upload == nil {
 		length = 0
 	}
 	h, err := newHead(r, length, request)
@@ -100,13 +110,12 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 		return err
 	}
 	defer h.free()
-	defer x.end()
 	response, err := x.roundTrip(h) //nolint:bodyclose // end closes the connection; Close would read the rest
 	switch {
 	case err != nil:
 		return cause(r.Context(), x.upload, err)
 	case response.StatusCode == http.StatusSwitchingProtocols:
-		return passUpgrade(w, response, switched{x.connection}, request)
+		return passUpgrade(r.Context(), w, response, switched{x.connection}, request)
 	}
 	x.pass(response)
 	return nil

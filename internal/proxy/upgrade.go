@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 )
@@ -15,7 +19,7 @@ var (
 // passUpgrade joins the client's connection to the backend's, once that has agreed
 // to switch protocols, until one of them ends. An error means that the client was
 // sent nothing.
-func passUpgrade(w http.ResponseWriter, response *http.Response, backend io.ReadWriteCloser, request *Request) error {
+func passUpgrade(ctx context.Context, w http.ResponseWriter, response *http.Response, backend io.ReadWriteCloser, request *Request) error {
 	if !request.WebSocket || !strings.EqualFold(upgradeType(response.Header), "websocket") {
 		return errSwitched
 	}
@@ -24,6 +28,7 @@ func passUpgrade(w http.ResponseWriter, response *http.Response, backend io.Read
 		return errHijack
 	}
 	defer func() { _ = client.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = client.Close() })()
 	h := w.Header()
 	passHeaders(h, response.Header, request.OwnsCORS)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, response.Header["Upgrade"]
@@ -34,8 +39,30 @@ func passUpgrade(w http.ResponseWriter, response *http.Response, backend io.Read
 	if head.Write(buffered) != nil || buffered.Flush() != nil {
 		return nil // the client is gone
 	}
-	tunnel(client, backend)
+	tunnel(newHijacked(client, buffered.Reader), backend)
 	return nil
+}
+
+// hijacked is a client's connection of which something was read before.
+type hijacked struct {
+	net.Conn
+	r io.Reader
+}
+
+// newHijacked gives what was buffered first.
+func newHijacked(client net.Conn, buffered *bufio.Reader) *hijacked {
+	early, _ := buffered.Peek(buffered.Buffered()) // never more than there is
+	return &hijacked{client, io.MultiReader(bytes.NewReader(early), client)}
+}
+
+func (h *hijacked) Read(b []byte) (int, error) { return h.r.Read(b) }
+
+// CloseWrite ends one way, and leaves the other open.
+func (h *hijacked) CloseWrite() error {
+	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errOneWay
 }
 
 // tunnel copies both ways until both have ended; one that fails ends the other.
