@@ -372,6 +372,9 @@ func TestExpiryMetrics(t *testing.T) {
 					leftOut = m.GetGauge().GetValue()
 					continue
 				}
+				if family.GetName() != "latchkey_token_expiry_timestamp_seconds" {
+					continue
+				}
 				if namespace := m.GetLabel()[1].GetValue(); namespace != owner.NamespaceName() {
 					return fmt.Errorf("a series of namespace %s", namespace)
 				}

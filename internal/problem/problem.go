@@ -29,6 +29,7 @@ const (
 	CodeRateLimited            = "rate-limited"
 	CodeRequestRefused         = "request-refused"
 	CodeRequestTooLarge        = "request-too-large"
+	CodeRequestTimeout         = "request-timeout"
 	CodeMisdirectedRequest     = "misdirected-request"
 	CodeMethodNotAllowed       = "method-not-allowed"
 	CodeNotFound               = "not-found"
@@ -111,6 +112,8 @@ var (
 	TooManyRequests = &Problem{Code: CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Second,
 		Title: "Too many requests at a time", Detail: "The account has as many requests under way as it may have at a time. Wait for some to end."}
 	// Misdirected answers a connection that was made for another host.
+	RequestTimeout = &Problem{Code: CodeRequestTimeout, Status: http.StatusRequestTimeout, Closes: true,
+		Title: "The request's body did not arrive", Detail: "The request announced a body, and for too long nothing more of it came. Send it again."}
 	Misdirected = &Problem{Code: CodeMisdirectedRequest, Status: http.StatusMisdirectedRequest, Closes: true,
 		Title: "The connection is for another host", Detail: "The TLS connection was made for another host name than the request names. Make a connection of its own for each host."}
 	// NotFound answers a path where nothing is.

@@ -98,7 +98,7 @@ func (s *Server) GatewayHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		recorder := &responseRecorder{ResponseWriter: w}
-		c := &call{w: recorder, r: r}
+		c := &call{w: recorder, r: watchBody(r, recorder)}
 		var p *problem.Problem
 		defer func() {
 			if cause := recover(); cause != nil {
@@ -107,6 +107,7 @@ func (s *Server) GatewayHandler() http.Handler {
 			if recorder.status == 0 {
 				recorder.WriteHeader(http.StatusOK)
 			}
+			recorder.limitLinger()
 			s.account(c, recorder, p, time.Since(started))
 		}()
 		p = s.judge(c)

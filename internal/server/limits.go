@@ -3,6 +3,7 @@ package server
 import (
 	"flag"
 	"hash/maphash"
+	"io"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -27,6 +28,10 @@ type Limits struct {
 	Streams int
 	// BodyBytes bounds a request's body.
 	BodyBytes int64
+	// BodyTimeout bounds the wait for each piece of a request's body, until the
+	// backend begins to answer: a client that announces a body and sends none would
+	// hold a request of its tenant until the token's end.
+	BodyTimeout time.Duration
 	// RequestsPerTenant bounds a tenant's requests at a time on this replica, so
 	// that one tenant can't take every connection to the backend.
 	RequestsPerTenant int
@@ -43,6 +48,7 @@ func (l *Limits) AddFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&l.IdleTimeout, "idle-timeout", 2*time.Minute, "how long a connection may stay unused")
 	flags.IntVar(&l.Streams, "max-streams", 100, "requests at a time on one HTTP/2 connection")
 	flags.Int64Var(&l.BodyBytes, "max-body-bytes", 128<<20, "bytes that a request's body may have; 0 for no limit")
+	flags.DurationVar(&l.BodyTimeout, "body-timeout", time.Minute, "how long a client may send nothing of a body that it announced, until it is answered 408; 0 for no limit")
 	flags.IntVar(&l.RequestsPerTenant, "max-requests-per-tenant", 1000, "requests of one tenant at a time on this replica; 0 for no limit")
 	flags.IntVar(&l.BadTokensPerMinute, "max-bad-tokens-per-minute", 60, "invalid tokens that an address may try in a minute before it is answered 429; 0 for no limit")
 }
@@ -70,6 +76,41 @@ func (s *Server) limitBody(c *call) *problem.Problem {
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, limit)
 	return nil
 }
+
+// watchedBody knows whether it was read to its end.
+type watchedBody struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+// watchBody makes the answer close the connection where the body was not read to its
+// end before: net/http would wait for the rest. It returns a copy of the request,
+// because net/http looks for its own body in the one that it made.
+func watchBody(r *http.Request, recorder *responseRecorder) *http.Request {
+	if r.ContentLength == 0 || r.Body == nil {
+		return r
+	}
+	body := &watchedBody{ReadCloser: r.Body}
+	if r.ProtoMajor == 1 {
+		recorder.body = body
+	}
+	watched := *r
+	watched.Body = body
+	return &watched
+}
+
+// Read implements io.Reader.
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // io.Reader's word
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// lingerTime is how long the rest of a body that nobody read may keep a connection
+// from being closed. It is read so that the client sees the answer, not a reset.
+const lingerTime = 500 * time.Millisecond
 
 // tenantGate counts each tenant's requests at a time.
 type tenantGate struct {

@@ -115,7 +115,7 @@ func (t timestamps) Collect(collected chan<- prometheus.Metric) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now() // durations are real, whatever the injected clock says
 	recorder := &responseRecorder{ResponseWriter: w}
-	c := &call{w: recorder, r: r}
+	c := &call{w: recorder, r: watchBody(r, recorder)}
 	var p *problem.Problem
 	finished := false
 	defer func() {
@@ -124,6 +124,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p = s.recovered(c, recorder, r.Context().Err() != nil, recover())
 		}
 		s.account(c, recorder, p, time.Since(started))
+		recorder.limitLinger()
 		// Without an answer net/http would say 200, also to a client that closed
 		// only its half of the connection.
 		if cut || recorder.status == 0 {
@@ -261,6 +262,17 @@ type responseRecorder struct {
 	bytes  int64
 	// failed says that the client could not be written to.
 	failed bool
+	// body is the request's, where it has one that the connection's end depends on.
+	body *watchedBody
+}
+
+func (w *responseRecorder) bodyIsLeft() bool { return w.body != nil && !w.body.ended.Load() }
+
+// limitLinger bounds the time for which net/http reads the rest of the body.
+func (w *responseRecorder) limitLinger() {
+	if w.bodyIsLeft() && w.status != http.StatusSwitchingProtocols {
+		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(lingerTime))
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -276,13 +288,16 @@ func (w *responseRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *responseRecorder) WriteHeader(status int) {
 	if status >= 200 { // 1xx are not the answer yet
 		w.status = status
+		if w.bodyIsLeft() {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *responseRecorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)

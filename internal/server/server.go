@@ -299,6 +299,7 @@ func (s *Server) forward(c *call) *problem.Problem {
 	err := s.config.Proxy.Serve(c.w, c.r, &proxy.Request{
 		Backend:               c.api.Backend(c.tenant),
 		ResponseHeaderTimeout: c.api.ResponseHeaderTimeout,
+		BodyTimeout:           s.config.Limits.BodyTimeout,
 		Identity: proxy.Identity{
 			Tenant: c.tenant.Name,
 			ID:     c.token.ID,
@@ -322,6 +323,8 @@ func (s *Server) forward(c *call) *problem.Problem {
 		return s.endedProblem(c)
 	case errors.Is(err, proxy.ErrClientGone):
 		return &problem.Problem{Code: problem.CodeClientGone, Status: statusClientClosedRequest, Cause: err}
+	case errors.Is(err, proxy.ErrBodyTimeout):
+		return problem.RequestTimeout
 	case errors.Is(err, proxy.ErrRequestBody):
 		return problem.RequestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
 	case errors.Is(err, proxy.ErrTimeout):

@@ -57,6 +57,7 @@ var rights = map[string]map[string]string{
 	"latchkey-apiserver": serverRights,
 	"latchkey-portal": {
 		"apitokens.latchkey.dev everywhere":                    "get list watch create update delete",
+		"apitokens.latchkey.dev/status everywhere":             "patch",
 		"publicapis.latchkey.dev everywhere":                   "list watch",
 		"secrets in latchkey-records":                          "list watch",
 		"subjectaccessreviews.authorization.k8s.io everywhere": "create",
