@@ -79,8 +79,7 @@ func (f *fixture) cancelable() (end func(), ended <-chan struct{}) {
 	inner, done := f.front.Config.Handler, make(chan struct{})
 	f.front.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
-		r = r.WithContext(ctx)
-		inner.ServeHTTP(w, r)
+		inner.ServeHTTP(w, r.WithContext(ctx))
 	})
 	return cancel, done
 }
@@ -184,7 +183,7 @@ func TestWhatComesRightBehindTheHandshakeIsPassedOn(t *testing.T) {
 	})
 	f.request.Backend = s.url
 	connection, r := f.client(upgrade + "early")
-	_, err := http.ReadResponse(r, nil) //nolint:bodyclose // it has none
+	_, err := http.ReadResponse(r, nil)
 	must(t, err)
 	_, err = io.WriteString(connection, " late")
 	must(t, err)
@@ -331,7 +330,7 @@ func TestEarlyRefusalIsNotDelayed(t *testing.T) {
 	}
 }
 
-// A client that went away while its handler waited leaves nothing behind.
+// A handler that returns before its body came leaves no read of it behind.
 func TestUploadsEndWithTheirHandlers(t *testing.T) {
 	f := newFixture(t, ok)
 	inner := f.front.Config.Handler

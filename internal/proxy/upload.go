@@ -214,7 +214,7 @@ func (u *upload) next(c *connection, b []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
-	case err == io.EOF: //nolint:errorlint // io.Reader's word
+	case err == io.EOF:
 		u.read.Store(true)
 	case errors.Is(err, os.ErrDeadlineExceeded) && !u.limit.IsZero() && !u.answered && !time.Now().Before(u.limit):
 		err = ErrBodyTimeout

@@ -102,7 +102,7 @@ func watchBody(r *http.Request, recorder *responseRecorder) *http.Request {
 // Read implements io.Reader.
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // io.Reader's word
+	if err == io.EOF {
 		b.ended.Store(true)
 	}
 	return n, err
