@@ -8,10 +8,12 @@ import (
 	"io"
 	"maps"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	strictjson "sigs.k8s.io/json"
 
@@ -49,23 +51,21 @@ func checkQuery(pattern string, query url.Values) *problem.Problem {
 
 // checkBody reads the whole body and refuses what the generated code would let
 // pass: unknown, doubled and null members, and more than one document. The body can
-// be read again afterwards.
+// be read again afterwards. Where none is taken none is waited for.
 func checkBody(w http.ResponseWriter, r *http.Request, pattern string) *problem.Problem {
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return problem.RequestTooLarge(tooLarge.Limit)
-	}
-	if err != nil {
-		return problem.RequestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
-	}
-	r.Body = io.NopCloser(bytes.NewReader(content))
 	into, takesBody := bodies[pattern]
 	if !takesBody {
-		if len(content) > 0 {
+		if r.ContentLength > 0 {
 			return invalid("This endpoint takes no body.")
 		}
+		r.Body = http.NoBody
 		return nil
 	}
+	content, refused := readBody(w, r)
+	if refused != nil {
+		return refused
+	}
+	r.Body = io.NopCloser(bytes.NewReader(content))
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		p := invalid("The body must be JSON: send the header Content-Type: application/json")
 		p.Status = http.StatusUnsupportedMediaType
@@ -75,6 +75,25 @@ func checkBody(w http.ResponseWriter, r *http.Request, pattern string) *problem.
 		return invalid(wrong)
 	}
 	return nil
+}
+
+// readBody reads the whole body, which has as long to come as the answer.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *problem.Problem) {
+	controller := http.NewResponseController(w)
+	_ = controller.SetReadDeadline(time.Now().Add(requestTimeout)) // without one the connection's own limits hold
+	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	_ = controller.SetReadDeadline(time.Time{})
+	var network net.Error
+	tooLarge, isTooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case isTooLarge:
+		return nil, problem.RequestTooLarge(tooLarge.Limit)
+	case errors.As(err, &network) && network.Timeout():
+		return nil, problem.RequestTimeout
+	case err != nil:
+		return nil, problem.RequestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
+	}
+	return content, nil
 }
 
 // decodeStrictly says what is wrong with the JSON, or nothing.
