@@ -160,6 +160,9 @@ func TestRotationWithoutDowntime(t *testing.T) {
 		wait(t, works)
 		stop()
 		stop = stopNext
+		// A credential is kept for the overlap once it is in status, which is a moment
+		// after it works.
+		awaitStatus(t, object, next.ID)
 	}
 	defer func() { stop() }()
 	testenv.Eventually(t, func() error {
@@ -190,6 +193,19 @@ func TestRotationWithoutDowntime(t *testing.T) {
 		}
 		if previous := object.Status.PreviousCredential; previous.ExpiresAt.After(time.Now()) {
 			return fmt.Errorf("in status it expires at %s", previous.ExpiresAt)
+		}
+		return nil
+	})
+}
+
+func awaitStatus(t *testing.T, object *v1alpha1.ApiToken, id string) {
+	t.Helper()
+	testenv.Eventually(t, func() error {
+		if err := get(t, object); err != nil {
+			return err
+		}
+		if c := object.Status.Credential; c == nil || c.ID != id {
+			return fmt.Errorf("status has %+v, want credential %s", c, id)
 		}
 		return nil
 	})
