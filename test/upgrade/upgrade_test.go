@@ -169,10 +169,40 @@ func wantUnchanged(t *testing.T, objects []*unstructured.Unstructured) {
 			t.Fatal(err)
 		}
 		for _, part := range []string{"spec", "status"} {
-			if diff := cmp.Diff(object.Object[part], got.Object[part]); diff != "" {
+			if diff := cmp.Diff(object.Object[part], known(object.Object[part], got.Object[part])); diff != "" {
 				t.Errorf("%s of %s %s:\n%s", part, object.GetKind(), object.GetName(), diff)
 			}
 		}
+	}
+}
+
+// known is what of got the release knew too: fields that came later may have defaults.
+func known(then, got any) any {
+	switch got := got.(type) {
+	case map[string]any:
+		then, ok := then.(map[string]any)
+		if !ok {
+			return got
+		}
+		kept := map[string]any{}
+		for name, value := range got {
+			if _, ok := then[name]; ok {
+				kept[name] = known(then[name], value)
+			}
+		}
+		return kept
+	case []any:
+		then, ok := then.([]any)
+		if !ok || len(then) != len(got) {
+			return got
+		}
+		kept := make([]any, len(got))
+		for i := range got {
+			kept[i] = known(then[i], got[i])
+		}
+		return kept
+	default:
+		return got
 	}
 }
 
