@@ -111,9 +111,10 @@ var (
 	// TooManyRequests answers a tenant with too many requests at a time.
 	TooManyRequests = &Problem{Code: CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Second,
 		Title: "Too many requests at a time", Detail: "The account has as many requests under way as it may have at a time. Wait for some to end."}
-	// Misdirected answers a connection that was made for another host.
+	// RequestTimeout answers a client whose body stopped coming.
 	RequestTimeout = &Problem{Code: CodeRequestTimeout, Status: http.StatusRequestTimeout, Closes: true,
 		Title: "The request's body did not arrive", Detail: "The request announced a body, and for too long nothing more of it came. Send it again."}
+	// Misdirected answers a connection that was made for another host.
 	Misdirected = &Problem{Code: CodeMisdirectedRequest, Status: http.StatusMisdirectedRequest, Closes: true,
 		Title: "The connection is for another host", Detail: "The TLS connection was made for another host name than the request names. Make a connection of its own for each host."}
 	// NotFound answers a path where nothing is.
