@@ -276,6 +276,7 @@ func (i *installation) make(tenant, name string, spec v1alpha1.ApiTokenSpec) (pl
 	spec.Credential = &v1alpha1.Credential{ID: minted.ID(), Digest: minted.Digest(tenant).String(), IssuedAt: metav1.NewTime(time.Now().Add(-5 * time.Second).UTC().Truncate(time.Second))}
 	must(i.t, env.Client.Create(i.t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i.t, tenant), Name: name}, Spec: spec}))
 	i.works(tenant, minted.Reveal())
+	i.issuedStatus(tenant, name)
 	return minted.Reveal()
 }
 
