@@ -35,6 +35,7 @@ func issued(t *testing.T, owner *v1alpha1.Tenant, name string, spec v1alpha1.Api
 	}
 	object := create(t, apiToken(owner, name, spec))
 	waitFor(t, object, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)
+	awaitRecord(t, object)
 	return object
 }
 
@@ -55,10 +56,7 @@ func TestApiTokenIsIssued(t *testing.T) {
 	minted, plaintext := credential(t, owner.Name, time.Now())
 	change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Credential = minted })
 	waitFor(t, object, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)
-	stored, secret, err := recordOf(t, object)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stored, secret := awaitRecord(t, object)
 	expiry := minted.IssuedAt.Add(time.Hour)
 	if stored.Tenant != owner.Name || stored.Name != "ci" || stored.Owner != "ann@acme.example" ||
 		stored.Current.ID != minted.ID || stored.Current.Digest.String() != minted.Digest || !stored.Current.NotAfter.Equal(expiry) ||
@@ -166,9 +164,9 @@ func TestApiTokenExpiryOnlyMovesForward(t *testing.T) {
 	for _, step := range []struct{ lifetime, want time.Duration }{{5 * time.Hour, 5 * time.Hour}, {20 * time.Hour, 5 * time.Hour}} {
 		change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Lifetime = lifetime(step.lifetime) })
 		waitFor(t, object, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)
-		stored, _, err := recordOf(t, object)
-		if err != nil || !stored.Current.NotAfter.Equal(issuedAt.Add(step.want)) {
-			t.Errorf("with lifetime %s the record is %+v, %v; want expiry after %s", step.lifetime, stored, err, step.want)
+		stored, _ := awaitRecord(t, object)
+		if !stored.Current.NotAfter.Equal(issuedAt.Add(step.want)) {
+			t.Errorf("with lifetime %s the record is %+v; want expiry after %s", step.lifetime, stored, step.want)
 		}
 	}
 }
@@ -184,9 +182,9 @@ func TestApiTokenRotation(t *testing.T) {
 	second, _ := credential(t, owner.Name, start.Add(10*time.Second))
 	change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Credential = second })
 	waitFor(t, object, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)
-	stored, _, err := recordOf(t, object)
-	if err != nil || stored.Previous == nil {
-		t.Fatalf("record is %+v, %v", stored, err)
+	stored, _ := awaitRecord(t, object)
+	if stored.Previous == nil {
+		t.Fatalf("record is %+v", stored)
 	}
 	if stored.Current.ID != second.ID || !stored.Current.NotAfter.Equal(second.IssuedAt.Add(time.Hour)) {
 		t.Errorf("current is %+v", stored.Current)

@@ -102,5 +102,6 @@ func (o orphans) refuse(ctx context.Context, claimant *v1alpha1.ApiToken, held [
 	}
 	status := claimant.Status.DeepCopy()
 	status.RefusedCredentialID = wanted.ID
-	return o.writeStatus(ctx, claimant, status)
+	_, err := o.writeStatus(ctx, claimant, status)
+	return err
 }

@@ -36,7 +36,10 @@ type facts struct {
 type plan struct {
 	// record is the record that should be stored, or nil for none.
 	record *record.Record
-	status v1alpha1.ApiTokenStatus
+	// catchUp is the record of what status says that was issued before, if the
+	// plan issues another credential; else nil.
+	catchUp *record.Record
+	status  v1alpha1.ApiTokenStatus
 	// retire says that the ApiToken itself should go.
 	retire bool
 	// next is when the plan changes without anybody's doing, or zero.
@@ -77,6 +80,9 @@ func makePlan(f facts) (*plan, error) {
 	var refused *refusal
 	if needsIssuing(f.token) {
 		if refused = mayIssue(f); refused == nil {
+			if err := p.planCatchUp(f); err != nil {
+				return nil, err
+			}
 			p.issue(f)
 		} else if refused.reason == v1alpha1.ReasonCredentialConflict {
 			p.status.RefusedCredentialID = f.token.Spec.Credential.ID
@@ -154,15 +160,43 @@ func (f facts) wasReplaced(c *v1alpha1.Credential) bool {
 	return previous != nil && (previous.ID == c.ID || previous.Digest == c.Digest)
 }
 
+// handover is how long a replaced credential goes on working at least, unless it
+// expires, is dropped or revoked: the time that status, record and both watches of
+// an API server need until its successor works. Without it an overlap of 0, or one
+// that ended while no manager ran, would have an instant in which neither works.
+const handover = 2 * time.Second
+
+// planCatchUp plans the record of what was issued before. Where it was not stored,
+// because the manager died or its write failed, it has to be before another
+// credential is issued: status would no more vouch for what the stored record holds,
+// and nothing would work until the next one is.
+func (p *plan) planCatchUp(f facts) error {
+	if p.status.Credential == nil {
+		return nil
+	}
+	before := *f.token
+	before.Spec.Credential = nil
+	f.token = &before
+	present, err := makePlan(f)
+	if err != nil {
+		return err
+	}
+	p.catchUp = present.record
+	return nil
+}
+
 // issue makes the credential in spec the current one. The overlap of the one
 // that it replaces counts from the new one's issuedAt, so that a manager that
-// was down meanwhile does not prolong it. The one before that ends at once: two
-// credentials work at a time, never three.
+// was down meanwhile does not prolong it beyond the handover. The one before that
+// ends at once: two credentials work at a time, never three.
 func (p *plan) issue(f facts) {
 	spec := &f.token.Spec
 	issuedAt := spec.Credential.IssuedAt.Time
 	if previous := p.status.Credential; previous != nil {
 		end := metav1.NewTime(issuedAt.Add(policy.Overlap(spec)))
+		if soonest := metav1.NewTime(f.now.Add(handover + time.Second - 1).Truncate(time.Second)); end.Before(&soonest) {
+			end = soonest
+		}
 		if end.Before(&previous.ExpiresAt) {
 			previous.ExpiresAt = end
 		}

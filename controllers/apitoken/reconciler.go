@@ -99,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (
 	if !object.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // the record goes when the ApiToken is gone; the server sees this itself
 	}
-	stored, foreign, err := r.storedRecord(ctx, object)
+	stored, foreign, err := r.storedRecord(ctx, r.Client, object)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -111,14 +111,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (
 	if err != nil {
 		return ctrl.Result{}, reconcile.TerminalError(fmt.Errorf("ApiToken %s/%s: %w", object.Namespace, object.Name, err))
 	}
-	if foreign && p.record != nil {
-		p.recordConflict(f, record.Name(object.UID), r.RecordsNamespace)
-	} else if err := r.storeRecord(ctx, stored, p.record); errors.Is(err, errForeignRecord) {
-		p.recordConflict(f, record.Name(object.UID), r.RecordsNamespace)
-	} else if err != nil {
-		return ctrl.Result{}, err
+	if p.catchUp != nil && !foreign && !hasCurrent(stored, p.catchUp) {
+		// The record's change brings the object back here, to issue what spec names.
+		return ctrl.Result{}, r.mendRecord(ctx, object, stored, p.catchUp)
 	}
-	if err := r.writeStatus(ctx, object, &p.status); err != nil {
+	if object, err = r.store(ctx, f, p, stored, foreign); err != nil || object == nil {
 		return ctrl.Result{}, err
 	}
 	if p.retire {
@@ -128,6 +125,30 @@ func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: p.next.Sub(f.now)}, nil
+}
+
+// store writes what was planned: the status first, so that no record is ever stored
+// that status does not vouch for, then the record (docs/adr/0003). It returns the
+// ApiToken as it is then, or nil if it is gone.
+func (r *Reconciler) store(ctx context.Context, f facts, p *plan, stored *corev1.Secret, foreign bool) (*v1alpha1.ApiToken, error) {
+	conflicts := foreign && p.record != nil
+	if conflicts {
+		p.recordConflict(f, record.Name(f.token.UID), r.RecordsNamespace)
+	}
+	written, err := r.writeStatus(ctx, f.token, &p.status)
+	if err != nil || written == nil || conflicts {
+		return written, err
+	}
+	if written == f.token {
+		err = r.mendRecord(ctx, written, stored, p.record)
+	} else {
+		err = r.storeRecord(ctx, stored, p.record)
+	}
+	if errors.Is(err, errForeignRecord) { // it was made since the cache was read
+		p.recordConflict(f, record.Name(f.token.UID), r.RecordsNamespace)
+		return r.writeStatus(ctx, written, &p.status)
+	}
+	return written, err
 }
 
 // retire deletes an ApiToken as it was read: one that got a new credential
@@ -190,27 +211,28 @@ func (r *Reconciler) policyOf(ctx context.Context, tenant *v1alpha1.Tenant) (*po
 }
 
 // writeStatus writes the status where it differs, and announces what changed. It
+// returns the ApiToken with the status, or nil if it is gone. It
 // is a merge patch, which costs a kube-apiserver less than server-side apply does
 // (docs/adr/0008-status-by-merge-patch.md). With the resourceVersion it can't reach
 // a successor of the same name, nor undo what a newer reconciliation wrote.
-func (r *Reconciler) writeStatus(ctx context.Context, object *v1alpha1.ApiToken, status *v1alpha1.ApiTokenStatus) error {
+func (r *Reconciler) writeStatus(ctx context.Context, object *v1alpha1.ApiToken, status *v1alpha1.ApiTokenStatus) (*v1alpha1.ApiToken, error) {
 	if equality.Semantic.DeepEqual(&object.Status, status) {
-		return nil
+		return object, nil
 	}
 	changed := object.DeepCopy()
 	status.DeepCopyInto(&changed.Status)
 	patch := client.MergeFromWithOptions(object, client.MergeFromWithOptimisticLock{})
 	err := r.Client.Status().Patch(ctx, changed, patch, client.FieldOwner(v1alpha1.FieldOwnerApiToken))
 	if apierrors.IsNotFound(err) {
-		return nil // deleted meanwhile
+		return nil, nil // deleted meanwhile
 	}
 	if err != nil {
-		return fmt.Errorf("status of ApiToken %s/%s: %w", object.Namespace, object.Name, err)
+		return nil, fmt.Errorf("status of ApiToken %s/%s: %w", object.Namespace, object.Name, err)
 	}
 	conditions.Announce(r.Recorder, object, v1alpha1.ConditionActive, object.Status.Conditions, status.Conditions,
 		v1alpha1.ReasonAwaitingCredential, v1alpha1.ReasonTenantSuspended, v1alpha1.ReasonNoTenant)
 	r.giveNotice(object, status)
-	return nil
+	return changed, nil
 }
 
 // giveNotice records the event of a notice that the status now says was given. In

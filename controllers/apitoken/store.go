@@ -22,10 +22,10 @@ var errForeignRecord = errors.New("a Secret of this name exists that Latchkey di
 // that one of that name exists which is not ours: it is refused and left as it is
 // (CVE-2026-42876: a controller that adopts what it finds hands its own rights
 // to whoever was there first).
-func (r *Reconciler) storedRecord(ctx context.Context, object *v1alpha1.ApiToken) (stored *corev1.Secret, foreign bool, err error) {
+func (r *Reconciler) storedRecord(ctx context.Context, reader client.Reader, object *v1alpha1.ApiToken) (stored *corev1.Secret, foreign bool, err error) {
 	stored = &corev1.Secret{}
 	key := client.ObjectKey{Namespace: r.RecordsNamespace, Name: record.Name(object.UID)}
-	if err := r.Client.Get(ctx, key, stored); apierrors.IsNotFound(err) {
+	if err := reader.Get(ctx, key, stored); apierrors.IsNotFound(err) {
 		return nil, false, nil
 	} else if err != nil {
 		return nil, false, fmt.Errorf("record %s: %w", key, err)
@@ -38,6 +38,43 @@ func (r *Reconciler) storedRecord(ctx context.Context, object *v1alpha1.ApiToken
 
 func isOurs(secret *corev1.Secret) bool {
 	return secret.Type == record.SecretType && secret.Labels[v1alpha1.LabelManagedBy] == v1alpha1.ManagedBy
+}
+
+// mendRecord stores the wanted record of an ApiToken whose status says already what
+// it says. Mostly the cache only does not show yet what was stored a moment ago, so
+// that the API server is asked before anything is written.
+func (r *Reconciler) mendRecord(ctx context.Context, object *v1alpha1.ApiToken, stored *corev1.Secret, wanted *record.Record) error {
+	if isStored(stored, wanted) {
+		return nil
+	}
+	stored, foreign, err := r.storedRecord(ctx, r.APIReader, object)
+	if err != nil {
+		return err
+	}
+	if foreign {
+		return errForeignRecord
+	}
+	return r.storeRecord(ctx, stored, wanted)
+}
+
+// isStored says whether the stored record is the wanted one, either of which may be
+// nil.
+func isStored(stored *corev1.Secret, wanted *record.Record) bool {
+	if stored == nil || wanted == nil {
+		return stored == nil && wanted == nil
+	}
+	secret := wanted.Secret(stored.Namespace)
+	return equality.Semantic.DeepEqual(stored.Data, secret.Data) && equality.Semantic.DeepEqual(stored.Labels, secret.Labels)
+}
+
+// hasCurrent says whether the stored record, if there is one, has the wanted one's
+// current credential.
+func hasCurrent(stored *corev1.Secret, wanted *record.Record) bool {
+	if stored == nil {
+		return false
+	}
+	r, err := record.Decode(stored)
+	return err == nil && r.Current.Digest == wanted.Current.Digest
 }
 
 // storeRecord makes the stored record the wanted one, either of which may be
@@ -58,10 +95,10 @@ func (r *Reconciler) storeRecord(ctx context.Context, stored *corev1.Secret, wan
 		}
 		return nil
 	}
-	secret := wanted.Secret(r.RecordsNamespace)
-	if equality.Semantic.DeepEqual(stored.Data, secret.Data) && equality.Semantic.DeepEqual(stored.Labels, secret.Labels) {
+	if isStored(stored, wanted) {
 		return nil
 	}
+	secret := wanted.Secret(r.RecordsNamespace)
 	secret.ResourceVersion, secret.UID = stored.ResourceVersion, stored.UID
 	if err := r.Client.Update(ctx, secret); err != nil {
 		return fmt.Errorf("update record of ApiToken %s/%s: %w", wanted.Namespace, wanted.Name, err)

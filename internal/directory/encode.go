@@ -19,18 +19,14 @@ const (
 )
 
 // The flags that begin an encoded voucher. Those of an issued credential come twice:
-// there is one, its digest is the wanted one, status knows of a use, and it was
-// dropped.
+// there is one, status knows of a use, and it was dropped.
 const (
 	voucherRevoked = 1 << iota
-	voucherHasWanted
 	voucherHasNotAfter
 	voucherHasIssued
-	voucherIssuedIsWanted
 	voucherIssuedIsUsed
 	voucherIssuedIsDropped
-	issuedFlags  = 4
-	voucherFlags = 2 // bytes
+	issuedFlags = 3
 )
 
 // encodeRecord packs what the directory needs of a record:
@@ -89,38 +85,29 @@ func appendTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, t.
 
 // encodeVoucher packs what decides whether an ApiToken's record works:
 //
-//	flags      2 bytes
+//	flags      1 byte
 //	namespace, name
-//	wanted     32 bytes, the digest in spec, if it parses
 //	expiry     of spec, if it is set: nothing of the ApiToken works beyond it
-//	issued     for each credential in status whose digest parses: the digest,
-//	           unless it is the wanted one, and the expiry
+//	issued     for each credential in status whose digest parses: 32 bytes of
+//	           digest, expiry
 //
 // An ApiToken that is being deleted is taken for one that vouches for nothing:
 // finalizers of others must not keep it working.
 func encodeVoucher(b []byte, t *v1alpha1.ApiToken) []byte {
 	at := len(b)
-	b = appendText(appendText(append(b, make([]byte, voucherFlags)...), t.Namespace), t.Name)
-	flags := uint16(0)
+	b = appendText(appendText(append(b, 0), t.Namespace), t.Name)
+	flags := byte(0)
 	if t.Spec.Revoked {
 		flags |= voucherRevoked
 	}
 	if t.DeletionTimestamp.IsZero() {
 		b, flags = appendVouched(b, flags, t)
 	}
-	binary.LittleEndian.PutUint16(b[at:], flags)
+	b[at] = flags
 	return b
 }
 
-func appendVouched(b []byte, flags uint16, t *v1alpha1.ApiToken) ([]byte, uint16) {
-	var wanted token.Digest
-	if c := t.Spec.Credential; c != nil {
-		wanted, _ = token.ParseDigest(c.Digest) // zero, which no record has, vouches for nothing
-	}
-	if !wanted.IsZero() {
-		flags |= voucherHasWanted
-		b = append(b, wanted[:]...)
-	}
+func appendVouched(b []byte, flags byte, t *v1alpha1.ApiToken) ([]byte, byte) {
 	if !t.Spec.ExpiresAt.IsZero() {
 		flags |= voucherHasNotAfter
 		b = appendTime(b, t.Spec.ExpiresAt.Time)
@@ -134,12 +121,7 @@ func appendVouched(b []byte, flags uint16, t *v1alpha1.ApiToken) ([]byte, uint16
 		if err != nil {
 			continue
 		}
-		own := uint16(voucherHasIssued)
-		if digest == wanted {
-			own |= voucherIssuedIsWanted
-		} else {
-			b = append(b, digest[:]...)
-		}
+		own := byte(voucherHasIssued)
 		if useIsKnown(t, c) {
 			own |= voucherIssuedIsUsed
 		}
@@ -147,7 +129,7 @@ func appendVouched(b []byte, flags uint16, t *v1alpha1.ApiToken) ([]byte, uint16
 			own |= voucherIssuedIsDropped
 		}
 		flags |= own << shift
-		b = appendTime(b, c.ExpiresAt.Time)
+		b = appendTime(append(b, digest[:]...), c.ExpiresAt.Time)
 		shift += issuedFlags
 	}
 	return b, flags
@@ -220,7 +202,6 @@ func (r *recordView) unpackLists() (scopes []string, cidrs []netip.Prefix) {
 type voucherView struct {
 	namespace, name string
 	revoked         bool
-	wanted          string
 	limited         bool
 	notAfter        int64
 	issued          [2]issuedView
@@ -234,20 +215,14 @@ type issuedView struct {
 
 func openVoucher(text string) voucherView {
 	u := unpacker{text}
-	flags := binary.LittleEndian.Uint16([]byte(u.take(voucherFlags)))
+	flags := u.byte()
 	v := voucherView{revoked: flags&voucherRevoked != 0, namespace: u.text(), name: u.text()}
-	if flags&voucherHasWanted != 0 {
-		v.wanted = u.take(len(token.Digest{}))
-	}
 	if v.limited = flags&voucherHasNotAfter != 0; v.limited {
 		v.notAfter = u.varint()
 	}
 	for i := range v.issued {
 		if flags&voucherHasIssued != 0 {
-			v.issued[i].digest = v.wanted
-			if flags&voucherIssuedIsWanted == 0 {
-				v.issued[i].digest = u.take(len(token.Digest{}))
-			}
+			v.issued[i].digest = u.take(len(token.Digest{}))
 			v.issued[i].notAfter = u.varint()
 			v.issued[i].used = flags&voucherIssuedIsUsed != 0
 			v.issued[i].dropped = flags&voucherIssuedIsDropped != 0

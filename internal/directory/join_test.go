@@ -48,8 +48,11 @@ func TestRecordAndApiTokenMustAgree(t *testing.T) {
 		works time.Duration
 	}{
 		"both agree": {func(*directorytest.Issued) {}, time.Hour},
-		"not in status yet, but wanted in spec": {func(i *directorytest.Issued) {
+		"wanted in spec, but not in status": {func(i *directorytest.Issued) {
 			i.ApiToken.Status.Credential = nil
+		}, never},
+		"in status, with nothing in spec": {func(i *directorytest.Issued) {
+			i.ApiToken.Spec.Credential = nil
 		}, time.Hour},
 		"in status, no more wanted in spec": {func(i *directorytest.Issued) {
 			i.ApiToken.Spec.Credential.Digest = forged.String()
@@ -83,10 +86,6 @@ func TestRecordAndApiTokenMustAgree(t *testing.T) {
 			i.ApiToken.Status.Credential.ExpiresAt = metav1.Time{}
 		}, never},
 		"spec.expiresAt brings forward": {func(i *directorytest.Issued) {
-			i.ApiToken.Spec.ExpiresAt = at(now.Add(time.Minute))
-		}, time.Minute},
-		"spec.expiresAt brings forward what status does not name yet": {func(i *directorytest.Issued) {
-			i.ApiToken.Status.Credential = nil
 			i.ApiToken.Spec.ExpiresAt = at(now.Add(time.Minute))
 		}, time.Minute},
 		"spec.expiresAt does not extend": {func(i *directorytest.Issued) {
@@ -223,7 +222,7 @@ func TestPreviousCredentialWorksForTheOverlap(t *testing.T) {
 }
 
 // Whatever order a rotation's writes are seen in, the old credential works
-// throughout, and the new one from the record on.
+// throughout, and the new one once both are.
 func TestRotationDropsNothing(t *testing.T) {
 	before := directorytest.Issue(t, "acme", expiry)
 	first := before.Digest()
@@ -375,8 +374,8 @@ func TestDropPrevious(t *testing.T) {
 	}
 }
 
-// Who drops a credential with the same write as he replaces it has a gap nowhere:
-// it works until its successor does.
+// Who drops a credential with the same write as he replaces it ends it when the
+// manager issues its successor, not before.
 func TestDropPreviousWaitsForTheSuccessor(t *testing.T) {
 	d, stores := newDirectory()
 	directorytest.Must(t, stores.Tenants.Add(directorytest.Tenant("acme")))

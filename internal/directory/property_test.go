@@ -136,7 +136,7 @@ func agreed(r *record.Record, a *v1alpha1.ApiToken, digest token.Digest) (time.T
 	default:
 		return time.Time{}, false
 	}
-	named := a.Spec.Credential != nil && a.Spec.Credential.Digest == digest.String()
+	named := false
 	for _, c := range []*v1alpha1.IssuedCredential{a.Status.Credential, a.Status.PreviousCredential} {
 		if c != nil && c.Digest == digest.String() {
 			named = true

@@ -20,9 +20,8 @@ const kind = "ApiToken"
 // Serializer reads watches of ApiTokens quickly, and all else (lists, errors, what
 // it can't make sense of) as the given one does. An ApiToken then has only: name,
 // namespace, UID, resource version, deletion timestamp and, in the bookmark that
-// ends the first list, annotations; of spec revoked, expiresAt, the credential's
-// digest and rotation's dropPrevious; of status the credentials' ids, digests and
-// times.
+// ends the first list, annotations; of spec revoked, expiresAt and rotation's
+// dropPrevious; of status the credentials' ids, digests and times.
 func Serializer(base runtime.NegotiatedSerializer) runtime.NegotiatedSerializer {
 	return serializer{base}
 }
@@ -133,11 +132,6 @@ func spec(data []byte, s *v1alpha1.ApiTokenSpec) error {
 			s.Revoked, err = boolean(value)
 		case "expiresAt":
 			s.ExpiresAt, err = timestamp(value)
-		case "credential":
-			if !null(value) {
-				s.Credential = &v1alpha1.Credential{}
-				s.Credential.Digest, err = textMember(value, "digest")
-			}
 		case "rotation":
 			if !null(value) {
 				s.Rotation = &v1alpha1.Rotation{}
