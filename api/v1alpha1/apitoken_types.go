@@ -119,8 +119,8 @@ type ApiTokenSpec struct {
 type Rotation struct {
 	// overlap is how long the replaced credential goes on working, never past its
 	// own expiry, in whole hours, minutes and seconds. 0s (the default) stops it
-	// as soon as its successor works. A second rotation within the overlap ends the
-	// older of the two at once: never do more than two credentials work.
+	// seconds after its successor was issued. A second rotation within the overlap
+	// ends the older of the two at once: never do more than two credentials work.
 	// +optional
 	// +kubebuilder:default="0s"
 	// +kubebuilder:validation:Type=string

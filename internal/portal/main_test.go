@@ -276,7 +276,6 @@ func (i *installation) make(tenant, name string, spec v1alpha1.ApiTokenSpec) (pl
 	spec.Credential = &v1alpha1.Credential{ID: minted.ID(), Digest: minted.Digest(tenant).String(), IssuedAt: metav1.NewTime(time.Now().Add(-5 * time.Second).UTC().Truncate(time.Second))}
 	must(i.t, env.Client.Create(i.t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i.t, tenant), Name: name}, Spec: spec}))
 	i.works(tenant, minted.Reveal())
-	i.issuedStatus(tenant, name)
 	return minted.Reveal()
 }
 
@@ -308,19 +307,6 @@ func (i *installation) stored(tenant, name string) *v1alpha1.ApiToken {
 	object := &v1alpha1.ApiToken{}
 	must(i.t, env.Client.Get(i.t.Context(), client.ObjectKey{Namespace: namespaceOf(i.t, tenant), Name: name}, object))
 	return object
-}
-
-// issuedStatus waits for the status of a token that works: it does so a moment
-// before its status says so.
-func (i *installation) issuedStatus(tenant, name string) (status v1alpha1.ApiTokenStatus) {
-	i.t.Helper()
-	testenv.Eventually(i.t, func() error {
-		if status = i.stored(tenant, name).Status; status.Credential == nil {
-			return errors.New("the status has no credential")
-		}
-		return nil
-	})
-	return status
 }
 
 // audited returns the audit log's lines of an action.

@@ -41,7 +41,7 @@ func TestCreateShowChangeRevoke(t *testing.T) {
 		got.CreatedBy != "apitoken:caller" || got.IssuedBy != "apitoken:caller" || got.CreatedVia != "api" {
 		t.Errorf("created as %+v", got)
 	}
-	own := i.issuedStatus("acme", "caller").Credential.ExpiresAt.Time
+	own := i.stored("acme", "caller").Status.Credential.ExpiresAt.Time
 	if got.Credential.ExpiresAt.After(own) {
 		t.Errorf("it expires at %s, after its maker at %s", got.Credential.ExpiresAt, own)
 	}
@@ -130,7 +130,7 @@ func TestEscalation(t *testing.T) {
 	i.call("acme", http.MethodGet, "/api/v1/token", made.Plaintext, "", "X-Forwarded-For", "203.0.113.1").refused(http.StatusForbidden, "address-not-allowed")
 	i.call("acme", http.MethodGet, tokens, caller, "", "X-Forwarded-For", "203.0.113.1").refused(http.StatusForbidden, "address-not-allowed")
 	grandchild := i.call("acme", http.MethodPost, tokens, made.Plaintext, `{"name":"grandchild"}`).issued(i, http.StatusCreated)
-	own := i.issuedStatus("acme", "caller").Credential.ExpiresAt.Time
+	own := i.stored("acme", "caller").Status.Credential.ExpiresAt.Time
 	if got := grandchild.Token.Credential.ExpiresAt; got.After(own) {
 		t.Errorf("the token of a token of a token expires at %s, after the first at %s", got, own)
 	}
@@ -164,7 +164,7 @@ func TestEscalation(t *testing.T) {
 func TestTheCallingToken(t *testing.T) {
 	i := install(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.SelfRotation = v1alpha1.SelfRotationAllowed })
 	first := i.make("acme", "robot", v1alpha1.ApiTokenSpec{Lifetime: lifetime(time.Hour), Rotation: &v1alpha1.Rotation{Overlap: lifetime(30 * time.Minute)}})
-	until := i.issuedStatus("acme", "robot").Credential.ExpiresAt.Time
+	until := i.stored("acme", "robot").Status.Credential.ExpiresAt.Time
 
 	second := i.call("acme", http.MethodPost, "/api/v1/token/rotate", first).issued(i, http.StatusOK)
 	if got := second.Token.Credential.ExpiresAt; got.After(until) {
