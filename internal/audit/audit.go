@@ -1,12 +1,13 @@
 // Package audit holds the pure questions of an audit: which ApiTokens are idle,
 // never used, without an owner, against today's policy, and so on. The kubectl
-// plugin asks them of ApiTokens as the API server has them.
+// plugin and the API for tokens ask them alike.
 package audit
 
 import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,9 +31,10 @@ const (
 	CheckExpiring Check = "expiring"
 	// CheckExpired: the token's time is over.
 	CheckExpired Check = "expired"
-	// CheckWithoutOwner: nobody answers for the token.
+	// CheckWithoutOwner: nobody answers for a token whose time is not over.
 	CheckWithoutOwner Check = "without-owner"
-	// CheckOwnerGone: no member of the Tenant's that is a user has the owner's name.
+	// CheckOwnerGone: no member of the Tenant's that is a user has the name of the
+	// owner of a token whose time is not over.
 	CheckOwnerGone Check = "owner-gone"
 	// CheckViolatesPolicy: today's policy would not issue the live token.
 	CheckViolatesPolicy Check = "violates-policy"
@@ -68,47 +70,65 @@ type Checks struct {
 type Facts struct {
 	// Now is the instant of the audit.
 	Now time.Time
-	// Tenant is the ApiToken's; nil if unknown, which leaves out CheckOwnerGone.
-	Tenant *v1alpha1.Tenant
+	// Tenant is the name of the ApiToken's Tenant; empty if unknown, which leaves out
+	// CheckOwnerGone.
+	Tenant string
+	// Users are the names of the Tenant's members that are users.
+	Users []string
 	// Policy is today's; nil if unknown, which leaves out CheckViolatesPolicy.
 	Policy *policy.Policy
 }
 
 // Findings asks the checks of an ApiToken.
 func (c Checks) Findings(t *v1alpha1.ApiToken, f Facts) []Finding {
-	var found []Finding
-	add := func(check Check, asked bool, detail string) {
-		if asked && detail != "" {
+	found, _ := c.ask(t, f)
+	return found
+}
+
+// AllFind says whether each check that is asked finds the ApiToken. Where none is
+// asked it is found.
+func (c Checks) AllFind(t *v1alpha1.ApiToken, f Facts) bool {
+	found, asked := c.ask(t, f)
+	return len(found) == asked
+}
+
+// ask returns what was found, and how many checks were asked.
+func (c Checks) ask(t *v1alpha1.ApiToken, f Facts) (found []Finding, asked int) {
+	ask := func(check Check, isAsked, applies bool, detail string) {
+		if !isAsked {
+			return
+		}
+		if asked++; applies && detail != "" {
 			found = append(found, Finding{check, detail})
 		}
 	}
-	live := IsLive(t, f.Now)
-	add(CheckIdle, live && c.Idle > 0, c.idle(t, f.Now))
-	add(CheckNeverUsed, live && c.NeverUsed, neverUsed(t))
-	add(CheckExpiring, live && c.Expiring > 0, c.expiring(t, f.Now))
-	add(CheckExpired, c.Expired, expired(t, f.Now))
-	add(CheckWithoutOwner, c.WithoutOwner && !isOver(t, f.Now), withoutOwner(t))
-	add(CheckOwnerGone, c.OwnerGone && !isOver(t, f.Now), ownerGone(t, f.Tenant))
-	add(CheckViolatesPolicy, live && c.ViolatesPolicy, violations(t, f))
-	add(CheckWideScopes, live, c.wideScopes(t))
-	add(CheckPreviousInUse, live && c.PreviousInUse, PreviousUse(t, f.Now))
-	return found
+	live, over := IsLive(t, f.Now), isOver(t, f.Now)
+	ask(CheckIdle, c.Idle > 0, live, c.idle(t, f.Now))
+	ask(CheckNeverUsed, c.NeverUsed, live, neverUsed(t))
+	ask(CheckExpiring, c.Expiring > 0, live, c.expiring(t, f.Now))
+	ask(CheckExpired, c.Expired, true, expired(t, f.Now))
+	ask(CheckWithoutOwner, c.WithoutOwner, !over, withoutOwner(t))
+	ask(CheckOwnerGone, c.OwnerGone, !over, ownerGone(t, f))
+	ask(CheckViolatesPolicy, c.ViolatesPolicy, live, violations(t, f))
+	ask(CheckWideScopes, c.MaxScopes != nil || c.ScopePattern != nil, live, c.wideScopes(t))
+	ask(CheckPreviousInUse, c.PreviousInUse, live, PreviousUse(t, f.Now))
+	return found, asked
 }
 
 // IsLive says whether a credential of the ApiToken's works, or would if its
 // tenant were not suspended.
 func IsLive(t *v1alpha1.ApiToken, now time.Time) bool {
-	return !t.Spec.Revoked && t.DeletionTimestamp.IsZero() && now.Before(end(t))
+	return !t.Spec.Revoked && t.DeletionTimestamp.IsZero() && now.Before(Expiry(t))
 }
 
 // isOver says whether the ApiToken's last credential works no more.
 func isOver(t *v1alpha1.ApiToken, now time.Time) bool {
-	return t.Spec.Revoked || t.Status.Credential != nil && !now.Before(end(t))
+	return t.Spec.Revoked || t.Status.Credential != nil && !now.Before(Expiry(t))
 }
 
-// end is when the last credential of an ApiToken expires; zero if none was
+// Expiry is when the last of an ApiToken's credentials expires; zero if none was
 // issued.
-func end(t *v1alpha1.ApiToken) (end time.Time) {
+func Expiry(t *v1alpha1.ApiToken) (end time.Time) {
 	for _, c := range []*v1alpha1.IssuedCredential{t.Status.Credential, t.Status.PreviousCredential} {
 		if c != nil && c.ExpiresAt.After(end) {
 			end = c.ExpiresAt.Time
@@ -180,10 +200,10 @@ func (c Checks) expiring(t *v1alpha1.ApiToken, now time.Time) string {
 }
 
 func expired(t *v1alpha1.ApiToken, now time.Time) string {
-	if t.Spec.Revoked || t.Status.Credential == nil || now.Before(end(t)) {
+	if t.Spec.Revoked || t.Status.Credential == nil || now.Before(Expiry(t)) {
 		return ""
 	}
-	return "expired at " + stamp(end(t))
+	return "expired at " + stamp(Expiry(t))
 }
 
 func withoutOwner(t *v1alpha1.ApiToken) string {
@@ -193,16 +213,21 @@ func withoutOwner(t *v1alpha1.ApiToken) string {
 	return "no owner"
 }
 
-func ownerGone(t *v1alpha1.ApiToken, tenant *v1alpha1.Tenant) string {
-	if t.Spec.Owner == "" || tenant == nil {
+func ownerGone(t *v1alpha1.ApiToken, f Facts) string {
+	if t.Spec.Owner == "" || f.Tenant == "" || slices.Contains(f.Users, t.Spec.Owner) {
 		return ""
 	}
-	for _, member := range tenant.Spec.Members {
-		if member.Kind == v1alpha1.MemberUser && member.Name == t.Spec.Owner {
-			return ""
+	return fmt.Sprintf("%s is no user among the members of Tenant %s", t.Spec.Owner, f.Tenant)
+}
+
+// Users are the names of a Tenant's members that are users.
+func Users(t *v1alpha1.Tenant) (names []string) {
+	for _, member := range t.Spec.Members {
+		if member.Kind == v1alpha1.MemberUser {
+			names = append(names, member.Name)
 		}
 	}
-	return fmt.Sprintf("%s is no user among the members of Tenant %s", t.Spec.Owner, tenant.Name)
+	return names
 }
 
 // violations judges what was issued, and what it was issued for, as if it were
@@ -241,6 +266,21 @@ func PreviousUse(t *v1alpha1.ApiToken, now time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf("%s was last used %s and ends %s", previous.ID, stamp(previous.LastUsedAt.Time), stamp(previous.ExpiresAt.Time))
+}
+
+// AskWideScopes asks for ApiTokens with more scopes than a number, or with one like a
+// pattern, whichever the text is. Empty asks nothing.
+func (c *Checks) AskWideScopes(text string) error {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err == nil && n < 0:
+		return fmt.Errorf("%d: must not be negative", n)
+	case err == nil:
+		c.MaxScopes = &n
+	case text != "":
+		c.ScopePattern = Pattern(text)
+	}
+	return nil
 }
 
 // Pattern compiles a pattern of scopes, in which * stands for anything.

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -25,10 +26,11 @@ var every = audit.Checks{
 }
 
 var facts = audit.Facts{
-	Now: now,
-	Tenant: &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: v1alpha1.TenantSpec{Members: []v1alpha1.Member{
+	Now:    now,
+	Tenant: "acme",
+	Users: audit.Users(&v1alpha1.Tenant{Spec: v1alpha1.TenantSpec{Members: []v1alpha1.Member{
 		{Kind: v1alpha1.MemberUser, Name: "jo"}, {Kind: v1alpha1.MemberGroup, Name: "ann"},
-	}}},
+	}}}),
 	Policy: &policy.Policy{MaxLifetime: 365 * day, MaxOverlap: 7 * day, Scopes: []string{"a", "b", "c", "a:write"}},
 }
 
@@ -112,6 +114,57 @@ func TestFindings(t *testing.T) {
 				t.Errorf("nothing was asked, found %v", none)
 			}
 		})
+	}
+}
+
+// Of several checks, as the API for tokens asks them, each has to find the token.
+func TestAllFind(t *testing.T) {
+	type token = *v1alpha1.ApiToken
+	unused := func(t token) { t.Status.Credential.LastUsedAt = nil }
+	nobodys := func(t token) { t.Spec.Owner = "" }
+	gone := func(t token) { t.Spec.Owner = "eve" }
+	wide := func(t token) { t.Spec.Scopes = []string{"a:write"} }
+	over := func(t token) { t.Status.Credential.ExpiresAt = *ago(0) }
+	for name, c := range map[string]struct {
+		checks audit.Checks
+		change []func(token)
+		want   bool
+	}{
+		"nothing asked":                  {audit.Checks{}, nil, true},
+		"nothing asked of an expired":    {audit.Checks{}, []func(token){over}, true},
+		"one asked, none found":          {audit.Checks{NeverUsed: true}, nil, false},
+		"one asked and found":            {audit.Checks{NeverUsed: true}, []func(token){unused}, true},
+		"one asked, others too":          {audit.Checks{NeverUsed: true}, []func(token){unused, nobodys, wide}, true},
+		"two asked, one found":           {audit.Checks{NeverUsed: true, WithoutOwner: true}, []func(token){unused}, false},
+		"two asked, the other found":     {audit.Checks{NeverUsed: true, WithoutOwner: true}, []func(token){nobodys}, false},
+		"two asked and found":            {audit.Checks{NeverUsed: true, WithoutOwner: true}, []func(token){unused, nobodys}, true},
+		"owner gone, and wide by number": {audit.Checks{OwnerGone: true, MaxScopes: new(0)}, []func(token){gone}, true},
+		"wide by pattern, and not":       {audit.Checks{ScopePattern: audit.Pattern("*:write")}, nil, false},
+		"wide by pattern":                {audit.Checks{ScopePattern: audit.Pattern("*:write")}, []func(token){wide}, true},
+		"what is over answers to none":   {audit.Checks{Expired: true, WithoutOwner: true}, []func(token){over, nobodys}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.checks.AllFind(sound(c.change...), facts); got != c.want {
+				t.Errorf("found: %t, want %t", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAskWideScopes(t *testing.T) {
+	for text, want := range map[string]string{"": "nothing", "0": "more than 0", "3": "more than 3", "*:write": "^.*:write$", "-1": "-1: must not be negative"} {
+		checks, got := audit.Checks{}, "nothing"
+		switch err := checks.AskWideScopes(text); {
+		case err != nil:
+			got = err.Error()
+		case checks.MaxScopes != nil:
+			got = fmt.Sprint("more than ", *checks.MaxScopes)
+		case checks.ScopePattern != nil:
+			got = checks.ScopePattern.String()
+		}
+		if got != want {
+			t.Errorf("%q asks for %s, want %s", text, got, want)
+		}
 	}
 }
 

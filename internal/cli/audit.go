@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -117,13 +116,8 @@ func (o *auditOptions) Validate() error {
 	if o.output != "" && !slices.Contains(auditOutputs, o.output) {
 		return fmt.Errorf("-o %q: must be one of %s", o.output, strings.Join(auditOutputs, ", "))
 	}
-	if n, err := strconv.Atoi(o.wideScopes); err == nil {
-		if n < 0 {
-			return fmt.Errorf("--wide-scopes %d: must not be negative", n)
-		}
-		o.checks.MaxScopes = &n
-	} else if o.wideScopes != "" {
-		o.checks.ScopePattern = audit.Pattern(o.wideScopes)
+	if err := o.checks.AskWideScopes(o.wideScopes); err != nil {
+		return fmt.Errorf("--wide-scopes %w", err)
 	}
 	const day = 24 * time.Hour
 	o.checks.Idle, o.checks.Expiring = time.Duration(o.idleDays)*day, time.Duration(o.expiringDays)*day
@@ -253,7 +247,11 @@ func (o *auditOptions) rows(tokens []v1alpha1.ApiToken, p *platform, now time.Ti
 	rows := []auditRow{}
 	for i := range tokens {
 		t := &tokens[i]
-		found := o.checks.Findings(t, audit.Facts{Now: now, Tenant: p.tenants[t.Namespace], Policy: p.policies[t.Namespace]})
+		facts := audit.Facts{Now: now, Policy: p.policies[t.Namespace]}
+		if tenant := p.tenants[t.Namespace]; tenant != nil {
+			facts.Tenant, facts.Users = tenant.Name, audit.Users(tenant)
+		}
+		found := o.checks.Findings(t, facts)
 		if len(found) > 0 || !o.isChosen {
 			rows = append(rows, auditRowOf(t, found))
 		}

@@ -29,6 +29,8 @@ type Tenant struct {
 	PublicApi string
 	// Suspended stops every token.
 	Suspended bool
+	// Users are the names of the members that are users.
+	Users []string
 }
 
 // API is what requests need of a PublicApi.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/audit"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
@@ -246,6 +247,7 @@ func shrinkTenant(t *v1alpha1.Tenant) *Tenant {
 		Namespace: t.Status.Namespace,
 		PublicApi: t.PublicApiName(),
 		Suspended: t.Spec.Suspended,
+		Users:     audit.Users(t),
 	}
 	if !t.DeletionTimestamp.IsZero() {
 		tenant.Namespace = ""

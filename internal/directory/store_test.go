@@ -3,6 +3,7 @@ package directory_test
 import (
 	"bytes"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -112,8 +113,9 @@ func TestUndecodableRecordIsLoggedWithoutItsContent(t *testing.T) {
 func TestTenants(t *testing.T) {
 	d, stores := newDirectory()
 	acme := directorytest.Tenant("acme")
+	acme.Spec.Members = []v1alpha1.Member{{Kind: v1alpha1.MemberGroup, Name: "staff"}, {Kind: v1alpha1.MemberUser, Name: "ann"}}
 	directorytest.Must(t, stores.Tenants.Add(acme))
-	if got, ok := d.Tenant("acme"); !ok || *got != (directory.Tenant{Name: "acme", Namespace: "tenant-acme", PublicApi: "default"}) {
+	if got, ok := d.Tenant("acme"); !ok || !reflect.DeepEqual(*got, directory.Tenant{Name: "acme", Namespace: "tenant-acme", PublicApi: "default", Users: []string{"ann"}}) {
 		t.Errorf("got %+v, %t", got, ok)
 	}
 	acme.Spec.Suspended, acme.Spec.PublicApi = true, "other"

@@ -68,7 +68,7 @@ func exceedingChange(caller *directory.Token, before *v1alpha1.ApiTokenSpec, t *
 		return nil
 	}
 	exceeds := append(exceedingScopes(caller, after.Scopes), exceedingAddresses(caller, after.AllowedCIDRs)...)
-	if expiry, issued := audit.Expiry(t); issued && expiry.After(caller.NotAfter) {
+	if expiry := audit.Expiry(t); expiry.After(caller.NotAfter) {
 		exceeds = append(exceeds, fmt.Sprintf("a token that expires at %s, while the calling token expires at %s",
 			expiry.UTC().Format(time.RFC3339), caller.NotAfter.UTC().Format(time.RFC3339)))
 	}

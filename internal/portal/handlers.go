@@ -96,6 +96,7 @@ func (h *handlers) RotateToken(ctx context.Context, r tokenapi.RotateTokenReques
 const (
 	defaultPage, maxPage = 100, 500
 	maxDays              = 3650
+	maxScopePattern      = 128
 )
 
 // ListTokens lists the tenant's tokens.
@@ -108,7 +109,7 @@ func (h *handlers) ListTokens(ctx context.Context, r tokenapi.ListTokensRequestO
 	if limit < 1 || limit > maxPage {
 		return nil, invalid(fmt.Sprintf("limit must be from 1 to %d.", maxPage))
 	}
-	filter, err := filterOf(&r.Params)
+	checks, err := checksOf(&r.Params)
 	if err != nil {
 		return nil, err
 	}
@@ -121,25 +122,38 @@ func (h *handlers) ListTokens(ctx context.Context, r tokenapi.ListTokensRequestO
 		return nil, clusterProblem(err)
 	}
 	page := tokenapi.ListTokens200JSONResponse{Items: []tokenapi.Token{}, Continue: text(found.Continue)}
+	facts := audit.Facts{Now: h.config.Clock.Now(), Tenant: e.Tenant.Name, Users: e.Tenant.Users, Policy: &e.API.Policy}
 	for i := range found.Items {
-		if t := &found.Items[i]; filter.Matches(t, h.config.Clock.Now()) {
+		t := &found.Items[i]
+		if checks.AllFind(t, facts) && (r.Params.Owner == nil || *r.Params.Owner == t.Spec.Owner) {
 			page.Items = append(page.Items, represent(t))
 		}
 	}
 	return page, nil
 }
 
-func filterOf(p *tokenapi.ListTokensParams) (audit.Filter, error) {
+// checksOf are the questions of an audit that the parameters ask.
+func checksOf(p *tokenapi.ListTokensParams) (audit.Checks, error) {
+	const day = 24 * time.Hour
 	for name, days := range map[string]*int{"idleDays": p.IdleDays, "expiringWithinDays": p.ExpiringWithinDays} {
-		if days != nil && (*days < 0 || *days > maxDays) {
-			return audit.Filter{}, invalid(fmt.Sprintf("%s must be from 0 to %d.", name, maxDays))
+		if days != nil && (*days < 1 || *days > maxDays) {
+			return audit.Checks{}, invalid(fmt.Sprintf("%s must be from 1 to %d.", name, maxDays))
 		}
 	}
-	return audit.Filter{
-		IdleDays: p.IdleDays, ExpiringWithinDays: p.ExpiringWithinDays,
-		NeverUsed: value(p.NeverUsed, false), Expired: value(p.Expired, false), WithoutOwner: value(p.WithoutOwner, false),
-		Owner: value(p.Owner, ""),
-	}, nil
+	checks := audit.Checks{
+		Idle: time.Duration(value(p.IdleDays, 0)) * day, Expiring: time.Duration(value(p.ExpiringWithinDays, 0)) * day,
+		NeverUsed: value(p.NeverUsed, false), Expired: value(p.Expired, false),
+		WithoutOwner: value(p.WithoutOwner, false), OwnerGone: value(p.OwnerGone, false),
+		ViolatesPolicy: value(p.ViolatesPolicy, false), PreviousInUse: value(p.PreviousInUse, false),
+	}
+	wide := value(p.WideScopes, "")
+	if p.WideScopes != nil && (wide == "" || len(wide) > maxScopePattern) {
+		return checks, invalid(fmt.Sprintf("wideScopes must be a number, or a pattern of at most %d characters.", maxScopePattern))
+	}
+	if err := checks.AskWideScopes(wide); err != nil {
+		return checks, invalid(fmt.Sprintf("wideScopes %v.", err))
+	}
+	return checks, nil
 }
 
 func value[T any](p *T, fallback T) T {

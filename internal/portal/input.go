@@ -32,7 +32,8 @@ var bodies = map[string]func() any{
 
 // queries are the parameters of the endpoints that take some.
 var queries = map[string][]string{
-	"GET /tokens": {"limit", "continue", "idleDays", "neverUsed", "expiringWithinDays", "expired", "withoutOwner", "owner"},
+	"GET /tokens": {"limit", "continue", "idleDays", "neverUsed", "expiringWithinDays", "expired", "withoutOwner",
+		"ownerGone", "violatesPolicy", "wideScopes", "previousInUse", "owner"},
 }
 
 // checkQuery refuses parameters that an endpoint would ignore: a filter with a typo

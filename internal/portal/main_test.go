@@ -87,7 +87,9 @@ func install(t *testing.T, mutate ...func(*v1alpha1.PublicApi)) *installation {
 	for _, name := range []string{"acme", "globex"} {
 		// The namespaces stay, since nothing here collects garbage; another test's
 		// tenant of the same name finds its own again.
-		create(t, &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.TenantSpec{Namespace: namespaceOf(t, name)}})
+		create(t, &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.TenantSpec{
+			Namespace: namespaceOf(t, name), Members: []v1alpha1.Member{{Kind: v1alpha1.MemberUser, Name: "grace"}},
+		}})
 		must(t, client.IgnoreAlreadyExists(env.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			Name: namespaceOf(t, name), Labels: map[string]string{v1alpha1.LabelAllowTenant: name},
 		}})))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -270,7 +271,10 @@ func TestInput(t *testing.T) {
 		{http.MethodGet, tokens + "?limit=0", "", 400, "request-invalid", "limit"},
 		{http.MethodGet, tokens + "?limit=x", "", 400, "request-invalid", "limit"},
 		{http.MethodGet, tokens + "?limit=1&limit=2", "", 400, "request-invalid", "limit"},
-		{http.MethodGet, tokens + "?idleDays=-1", "", 400, "request-invalid", "idleDays"},
+		{http.MethodGet, tokens + "?idleDays=0", "", 400, "request-invalid", "idleDays"},
+		{http.MethodGet, tokens + "?expiringWithinDays=3651", "", 400, "request-invalid", "expiringWithinDays"},
+		{http.MethodGet, tokens + "?wideScopes=", "", 400, "request-invalid", "wideScopes"},
+		{http.MethodGet, tokens + "?wideScopes=-1", "", 400, "request-invalid", "wideScopes"},
 		{http.MethodGet, tokens + "?continue=nonsense", "", 400, "request-invalid", "continue"},
 		{http.MethodGet, "/api/v1/token?limit=1", "", 400, "request-invalid", "limit"},
 		{http.MethodPut, tokens + "/caller", "", 405, "method-not-allowed", "GET, HEAD, PATCH, DELETE"},
@@ -317,6 +321,31 @@ func TestListing(t *testing.T) {
 	same(t, "those without owner", names("?withoutOwner=true"), []string{"c"})
 	same(t, "ada's", names("?owner=ada"), []string{"a-caller"})
 	same(t, "those expired", names("?expired=true"), nil)
+	same(t, "those whose owner is gone", names("?ownerGone=true"), []string{"a-caller"})
+	same(t, "those with a scope like *:write", names("?wideScopes=*:write"), []string{"a-caller"})
+	same(t, "those with any scope", names("?wideScopes=0"), []string{"a-caller"})
+	same(t, "those with an owner who is gone, expiring soon", names("?ownerGone=true&expiringWithinDays=3"), nil)
+	same(t, "those against the policy", names("?violatesPolicy=true"), nil)
+	testenv.Eventually(t, func() error {
+		must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
+		i.api.Spec.TokenPolicy.DefaultLifetime, i.api.Spec.TokenPolicy.MaxLifetime = lifetime(48*time.Hour), lifetime(48*time.Hour)
+		return env.Client.Update(t.Context(), i.api)
+	})
+	testenv.Eventually(t, func() error {
+		if got := names("?violatesPolicy=true"); !slices.Equal(got, []string{"a-caller", "c"}) {
+			return fmt.Errorf("those against the policy are %q", got)
+		}
+		return nil
+	})
+	same(t, "those whose predecessor is in use", names("?previousInUse=true"), nil)
+	testenv.Eventually(t, func() error {
+		c := i.stored("acme", "c")
+		c.Status.PreviousCredential = c.Status.Credential.DeepCopy()
+		c.Status.PreviousCredential.ID, c.Status.PreviousCredential.LastUsedAt = "0000000000", new(metav1.Now())
+		c.Status.PreviousCredential.Digest = "sha256:" + strings.Repeat("0", 64)
+		return env.Client.Status().Update(t.Context(), c)
+	})
+	same(t, "those whose predecessor is in use", names("?previousInUse=true"), []string{"c"})
 	if a := i.call("acme", http.MethodGet, tokens, caller); strings.Contains(a.body, "sha256:") {
 		t.Errorf("the list shows digests: %s", a.body)
 	}

@@ -167,7 +167,7 @@ type ListTokensParams struct {
 	// Continue The value of continue in the page before.
 	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
 
-	// IdleDays Those that work, and were not used for this many days.
+	// IdleDays Those that work, and were not used for more than this many days.
 	IdleDays *int `form:"idleDays,omitempty" json:"idleDays,omitempty"`
 
 	// NeverUsed Those that work, and were not used since uses are recorded.
@@ -179,8 +179,23 @@ type ListTokensParams struct {
 	// Expired Those whose time is over.
 	Expired *bool `form:"expired,omitempty" json:"expired,omitempty"`
 
-	// WithoutOwner Those that nobody answers for.
+	// WithoutOwner Those that nobody answers for, and whose time is not over.
 	WithoutOwner *bool `form:"withoutOwner,omitempty" json:"withoutOwner,omitempty"`
+
+	// OwnerGone Those whose owner is no user among the account's members, and whose time is
+	// not over. Who is a member through a group shows too.
+	OwnerGone *bool `form:"ownerGone,omitempty" json:"ownerGone,omitempty"`
+
+	// ViolatesPolicy Those that work, and that today's policy would not permit.
+	ViolatesPolicy *bool `form:"violatesPolicy,omitempty" json:"violatesPolicy,omitempty"`
+
+	// WideScopes Those that work, and have more scopes than this number, or one like this
+	// pattern, in which * stands for anything, such as *:write.
+	WideScopes *string `form:"wideScopes,omitempty" json:"wideScopes,omitempty"`
+
+	// PreviousInUse Those that were rotated, and whose replaced credential works still and was
+	// used since.
+	PreviousInUse *bool `form:"previousInUse,omitempty" json:"previousInUse,omitempty"`
 
 	// Owner Those of this owner.
 	Owner *string `form:"owner,omitempty" json:"owner,omitempty"`
@@ -415,6 +430,58 @@ func (siw *ServerInterfaceWrapper) ListTokens(w http.ResponseWriter, r *http.Req
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "withoutOwner"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "withoutOwner", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "ownerGone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ownerGone", r.URL.Query(), &params.OwnerGone, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "ownerGone"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "ownerGone", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "violatesPolicy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "violatesPolicy", r.URL.Query(), &params.ViolatesPolicy, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "violatesPolicy"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "violatesPolicy", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "wideScopes" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wideScopes", r.URL.Query(), &params.WideScopes, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wideScopes"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wideScopes", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "previousInUse" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "previousInUse", r.URL.Query(), &params.PreviousInUse, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "previousInUse"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "previousInUse", Err: err})
 		}
 		return
 	}
