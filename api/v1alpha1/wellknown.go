@@ -53,6 +53,9 @@ const (
 	// AnnotationDefaultLifetime, on a tenant's namespace, is the lifetime of a
 	// token that names neither a lifetime nor an expiry, as a Go duration.
 	AnnotationDefaultLifetime = "latchkey.dev/default-lifetime"
+	// AnnotationMaxOverlap, on a tenant's namespace, is the longest
+	// spec.rotation.overlap that the token policy permits, as a Go duration.
+	AnnotationMaxOverlap = "latchkey.dev/max-overlap"
 )
 
 // Names of an installation. The namespaces can be changed by flags; the

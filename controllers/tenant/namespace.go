@@ -112,6 +112,7 @@ func (r *Reconciler) annotations(s *scope) map[string]string {
 		annotations[v1alpha1.AnnotationBasePath] = s.api.Spec.BasePath
 		annotations[v1alpha1.AnnotationMaxLifetime] = p.MaxLifetime.String()
 		annotations[v1alpha1.AnnotationDefaultLifetime] = p.DefaultLifetime.String()
+		annotations[v1alpha1.AnnotationMaxOverlap] = p.MaxOverlap.String()
 	}
 	return annotations
 }

@@ -105,6 +105,29 @@ func TestExpiresAt(t *testing.T) {
 	}
 }
 
+// What the policy would refuse is refused before a token is minted that nobody can use.
+func TestOverlapBeyondThePolicy(t *testing.T) {
+	_, namespace := newTenant(t, v1alpha1.AnnotationMaxOverlap, "48h0m0s")
+	kubeconfig := proxy{}.kubeconfig(t)
+	latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--overlap", "49h", "--wait", "0").
+		mustFail(t, "the overlap is 49h0m0s: the token policy permits at most 48h0m0s")
+	latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--overlap", "48h", "--wait", "0").mustSucceed(t)
+	before := getToken(t, namespace, "ci").Spec.Credential
+	const refusal = "the overlap is 72h0m0s: the token policy permits at most 48h0m0s"
+	latchkey(t, kubeconfig, "rotate", "ci", "-n", namespace, "--overlap", "3d", "--wait", "0").mustFail(t, refusal)
+	many := latchkey(t, kubeconfig, "rotate", "--all", "--yes", "--output-dir", t.TempDir(), "-n", namespace, "--overlap", "3d", "--wait", "0").mustSucceed(t)
+	if !strings.Contains(many.stderr, `"ci"`) || !strings.Contains(many.stderr, "is left out: "+refusal) {
+		t.Errorf("stderr = %s", many.stderr)
+	}
+	if after := getToken(t, namespace, "ci").Spec.Credential; after.ID != before.ID {
+		t.Error("it was rotated")
+	}
+	// An overlap of 0 may be all that is permitted.
+	_, strict := newTenant(t, v1alpha1.AnnotationMaxOverlap, "0s")
+	latchkey(t, proxy{}.kubeconfig(t), "create", "ci", "-n", strict, "--overlap", "1s", "--wait", "0").mustFail(t, "permits at most 0s")
+	latchkey(t, proxy{}.kubeconfig(t), "create", "ci", "-n", strict, "--wait", "0").mustSucceed(t)
+}
+
 // Annotations are a courtesy: without them the manager decides.
 func TestCreateWithoutKnownPolicy(t *testing.T) {
 	_, namespace := newTenant(t, v1alpha1.AnnotationMaxLifetime, "", v1alpha1.AnnotationDefaultLifetime, "soon",
@@ -115,6 +138,7 @@ func TestCreateWithoutKnownPolicy(t *testing.T) {
 		t.Errorf("says what it can't know:\n%s", r.stderr)
 	}
 	latchkey(t, proxy{}.kubeconfig(t), "create", "long", "-n", namespace, "--lifetime", "87600h", "--wait", "0").mustSucceed(t)
+	latchkey(t, proxy{}.kubeconfig(t), "create", "overlapping", "-n", namespace, "--overlap", "360d", "--wait", "0").mustSucceed(t)
 }
 
 func TestTokenPrefixOfTheInstallation(t *testing.T) {

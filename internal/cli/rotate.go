@@ -155,7 +155,22 @@ func (r *rotation) may(object *v1alpha1.ApiToken) error {
 		}
 		return nil
 	}
-	return r.tenant.permits(&object.Spec)
+	asked := object.Spec
+	asked.Rotation = r.overlapped(&asked)
+	return r.tenant.permits(&asked)
+}
+
+// overlapped is what the ApiToken is to say about rotation.
+func (r *rotation) overlapped(spec *v1alpha1.ApiTokenSpec) *v1alpha1.Rotation {
+	if !r.overlap.isSet {
+		return spec.Rotation
+	}
+	rotation := v1alpha1.Rotation{}
+	if spec.Rotation != nil {
+		rotation = *spec.Rotation
+	}
+	rotation.Overlap = r.overlap.Pointer()
+	return &rotation
 }
 
 // mayRotate refuses to replace what has no successor, or is not there.
@@ -237,14 +252,7 @@ func (r *rotation) rotate(ctx context.Context, object *v1alpha1.ApiToken, output
 		record:      recordIn(r.session, object),
 	}
 	claim(object, v1alpha1.AnnotationIssuedBy, by)
-	if r.overlap.isSet {
-		rotation := v1alpha1.Rotation{}
-		if object.Spec.Rotation != nil {
-			rotation = *object.Spec.Rotation
-		}
-		rotation.Overlap = r.overlap.Pointer()
-		object.Spec.Rotation = &rotation
-	}
+	object.Spec.Rotation = r.overlapped(&object.Spec)
 	return i.run(ctx)
 }
 

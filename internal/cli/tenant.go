@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -30,6 +31,8 @@ type tenant struct {
 	host, origin, basePath string
 	// maxLifetime and defaultLifetime are the policy's; zero while unknown.
 	maxLifetime, defaultLifetime time.Duration
+	// maxOverlap is the policy's; nil while unknown.
+	maxOverlap *time.Duration
 	// now is when all this was read, by the API server's clock.
 	now time.Time
 }
@@ -65,10 +68,13 @@ func tenantOf(namespace *corev1.Namespace, now time.Time) (*tenant, error) {
 	if t.prefix == "" {
 		t.prefix = v1alpha1.DefaultTokenPrefix
 	}
-	// The lifetimes only spare the user a refusal by the manager, which knows
+	// These only spare the user a refusal by the manager, which knows
 	// the policy itself: without them, it speaks.
 	t.maxLifetime, _ = time.ParseDuration(annotations[v1alpha1.AnnotationMaxLifetime])
 	t.defaultLifetime, _ = time.ParseDuration(annotations[v1alpha1.AnnotationDefaultLifetime])
+	if overlap, err := time.ParseDuration(annotations[v1alpha1.AnnotationMaxOverlap]); err == nil {
+		t.maxOverlap = &overlap
+	}
 	return t, t.validate()
 }
 
@@ -116,6 +122,9 @@ func (t *tenant) expiry(spec *v1alpha1.ApiTokenSpec) time.Time {
 
 // permits refuses what the manager would refuse, before a token is minted for it.
 func (t *tenant) permits(spec *v1alpha1.ApiTokenSpec) error {
+	if overlap := policy.Overlap(spec); t.maxOverlap != nil && overlap > *t.maxOverlap {
+		return fmt.Errorf("the overlap is %s: the token policy permits at most %s", overlap, *t.maxOverlap)
+	}
 	expiry := t.expiry(spec)
 	switch {
 	case expiry.IsZero():
