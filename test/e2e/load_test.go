@@ -39,6 +39,12 @@ func (f failure) String() string { return fmt.Sprintf("at %s %s: %s", f.at, f.pa
 // startLoad takes turns between the paths. What is not 200 is a failure.
 func (w *world) startLoad(t *testing.T, perSecond int, paths ...string) *load {
 	t.Helper()
+	return w.startLoadOf(t, w.token, perSecond, paths...)
+}
+
+// startLoadOf is startLoad with another token of acme's.
+func (w *world) startLoadOf(t *testing.T, plaintext string, perSecond int, paths ...string) *load {
+	t.Helper()
 	kept, fresh := w.client(false), w.client(true)
 	ctx, stop := context.WithCancel(t.Context())
 	l := &load{stop: stop, start: time.Now()}
@@ -55,7 +61,7 @@ func (w *world) startLoad(t *testing.T, perSecond int, paths ...string) *load {
 			if i%2 == 1 {
 				client = fresh
 			}
-			l.running.Go(func() { l.one(t.Context(), client, "https://"+w.host("acme")+path, path, w.token) })
+			l.running.Go(func() { l.one(t.Context(), client, "https://"+w.host("acme")+path, path, plaintext) })
 		}
 	})
 	t.Cleanup(func() {

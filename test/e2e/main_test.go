@@ -27,6 +27,8 @@ var chapters = []chapter{
 	{name: "addresses", tell: addresses},
 	{name: "bodies", tell: bodies},
 	{name: "endings", tell: endings},
+	{name: "rotation", tell: rotation},
+	{name: "the API for tokens", tell: tokenAPI},
 	{name: "pods end", tell: podsEnd},
 	{name: "pods are killed", tell: podsAreKilled},
 	{name: "rolling restart", tell: rollingRestart, short: true},
