@@ -41,10 +41,23 @@ func TestGuides(t *testing.T) {
 	for _, guide := range []struct{ name, before, after string }{
 		{name: "audit", after: `head -1 audit.csv | grep -q '^namespace,name,'; grep -q '"auditedAt"' audit.json`},
 		{name: "rotate-without-downtime", after: `[ "$(stat -c %a new-tokens/web.token)" = 600 ]; [ "$OLD" != "$NEW" ]; [ "$NEW" != "$NEWER" ]`},
+		{
+			// One token is found by somebody, one is its owner's to revoke by name, and one
+			// is in use. At the end none works, the ones that the guide made included.
+			name: "leaked-token",
+			before: `TOKEN=$(kubectl latchkey create found -n tenant-acme --lifetime 1h)
+				kubectl latchkey create leaked -n tenant-acme --lifetime 1h --output-file leaked.token
+				kubectl latchkey create other -n tenant-acme --lifetime 1h --output-file other.token
+				FOUND=$TOKEN`,
+			after: `[ "$NEW" != "$(cat other.token)" ]
+				url=http://acme.localhost:8080/api/v1/token
+				refused() { curl -sS -o answer "$url" -H "Authorization: token $1"; grep -q "#$2\"" answer || { cat answer; exit 1; }; }
+				for t in "$FOUND" "$(cat leaked.token)" "$NEW" "$TOKEN"; do refused "$t" token-revoked; done`,
+		},
 		{name: "gitops", after: `[ -n "$TOKEN" ]; ! kubectl get apitoken nightly`},
 	} {
 		t.Run(guide.name, func(t *testing.T) {
-			script := strings.Join([]string{guide.before, here.Replace(guideBlocks(t, guide.name)), guide.after}, "\n")
+			script := here.Replace(strings.Join([]string{guide.before, guideBlocks(t, guide.name), guide.after}, "\n"))
 			bin := filepath.Join(i.dir, "bin")
 			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 			cmd.Dir = t.TempDir()
