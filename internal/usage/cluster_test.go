@@ -33,7 +33,10 @@ func (c *counted) PatchStatus(ctx context.Context, namespace, name string, patch
 }
 
 // Two replicas under the rights of the API server's account, and a real API server:
-// each credential is written once in the interval, by one of them.
+// each credential is written once in the interval, by one of them. The numbers for ten
+// times as many are TestTenThousandTokensAndTwoReplicas's, whose store is in memory:
+// 10,000 objects take a real API server minutes to make, and no more is learnt of its
+// resourceVersions from them.
 func TestTwoReplicasInACluster(t *testing.T) {
 	const tokens = 1000
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "tenant-usage"}}

@@ -83,7 +83,7 @@ type Token struct {
 	AllowedCIDRs []string  `json:"allowedCIDRs"`
 	CreatedAt    time.Time `json:"createdAt"`
 
-	// CreatedBy Who made it. A claim where createdVia is not api.
+	// CreatedBy Who made it. Whoever may write the ApiToken in the cluster can write this, issuedBy and revokedBy too: the API's audit log proves what was done here, the cluster's audit log the rest.
 	CreatedBy   *string     `json:"createdBy,omitempty"`
 	CreatedVia  *string     `json:"createdVia,omitempty"`
 	Credential  *Credential `json:"credential,omitempty"`
