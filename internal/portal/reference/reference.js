@@ -165,11 +165,41 @@ function plugin({ React }) {
       h(Original, props));
   };
 
+  // What an operation needs stands in the viewer's locks, which are not shown.
+  const tell = (Original, system) => function Told(props) {
+    const security = (props.operation.get("security") ?? system.specSelectors.security())?.toJS() ?? [];
+    const free = security.length === 0 || security.some((alternative) => Object.keys(alternative).length === 0);
+    const alternatives = security.map((alternative) => Object.values(alternative).flat()).filter((scopes) => scopes.length > 0);
+    const scopes = alternatives.flatMap((list, i) => [
+      i > 0 ? ", or " : "",
+      ...list.flatMap((scope, n) => [n > 0 ? ", " : "", h("code", { key: `${i} ${n}` }, scope)]),
+    ]);
+    const text = free ? ["Needs no token."] : scopes.length > 0 ? ["Needs a token with ", ...scopes, "."] : ["Needs a token, of any scope."];
+    return h(React.Fragment, null, h("p", { className: "needs" }, ...text), h(Original, props));
+  };
+
   const nothing = () => () => null;
   return {
     components: { Layout },
-    wrapComponents: { liveResponse: explain, authorizeBtn: nothing, authorizeOperationBtn: nothing },
+    wrapComponents: { liveResponse: explain, parameters: tell, authorizeBtn: nothing, authorizeOperationBtn: nothing },
   };
+}
+
+// mend gives the viewer's fields the names that they lack, and its tables back what
+// a role takes from them.
+function mend(viewer) {
+  const name = (element, text) => {
+    if (!element.hasAttribute("aria-label")) element.setAttribute("aria-label", text);
+  };
+  for (const row of viewer.querySelectorAll("tr[data-param-name]")) {
+    row.querySelectorAll("input, select, textarea").forEach((element) => name(element, row.dataset.paramName));
+  }
+  viewer.querySelectorAll(".examples-select-element").forEach((element) => name(element, "Example"));
+  viewer.querySelectorAll(".body-param__text").forEach((element) => name(element, "Request body"));
+  viewer.querySelectorAll("table[role=region]").forEach((table) => {
+    table.removeAttribute("role");
+    table.removeAttribute("aria-live"); // all of a table would be read out
+  });
 }
 
 async function startViewer() {
@@ -177,6 +207,7 @@ async function startViewer() {
   const answer = await fetch(viewer.dataset.spec, { credentials: "same-origin" });
   if (!answer.ok) throw new Error(`the document was answered with ${answer.status}`);
   const spec = await answer.json();
+  new MutationObserver(() => mend(viewer)).observe(viewer, { childList: true, subtree: true });
   delete spec.jsonSchemaDialect; // the viewer would show no schema of another one
   const ui = window.SwaggerUIBundle({
     spec,
