@@ -30,6 +30,9 @@ func (p *Page) WantAccessible() {
 // Axe is what axe finds wrong with the page.
 func (p *Page) Axe() []string {
 	p.t.Helper()
+	// A page that was loaded without JavaScript stays as it is: its own scripts are
+	// not run later.
+	p.Do(scripts(true))
 	Eval[bool](p, axeSource+"\n;true")
 	return Eval[[]string](p, axeRun)
 }

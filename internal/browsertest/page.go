@@ -64,7 +64,7 @@ func Open(t *testing.T, address string, o Options) *Page {
 	if err := chromedp.Listen(ctx, p.listen); err != nil {
 		t.Fatal(err)
 	}
-	p.Do(emulate(o), chromedp.Navigate(address))
+	p.Do(emulate(o), scripts(!o.NoScript), chromedp.Navigate(address))
 	if !o.Tolerant {
 		t.Cleanup(func() {
 			for _, fault := range p.Faults() {
@@ -101,7 +101,14 @@ func emulate(o Options) chromedp.Action[chromedp.Void] {
 		if _, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, media); err != nil {
 			return err
 		}
-		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: o.NoScript})
+		return nil
+	})
+}
+
+// scripts switches JavaScript for the page on or off.
+func scripts(on bool) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 		return err
 	})
 }

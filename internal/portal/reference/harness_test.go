@@ -69,7 +69,10 @@ func newReference(t *testing.T, change ...func(*reference.Document)) *reference.
 // site is a tenant's host: the page, and an API that accepts goodToken.
 type site struct {
 	*httptest.Server
+	// docs is the page's address, on a host name of the tenant's.
 	docs string
+	// spec is the document; without one the answer is 503.
+	spec string
 
 	mu    sync.Mutex
 	calls []*http.Request
@@ -78,7 +81,7 @@ type site struct {
 func newSite(t *testing.T, change ...func(*reference.Document)) *site {
 	t.Helper()
 	page := newReference(t, change...)
-	s := &site{}
+	s := &site{spec: spec}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if refused := page.Serve(w, r, host); refused != nil {
@@ -86,8 +89,12 @@ func newSite(t *testing.T, change ...func(*reference.Document)) *site {
 		}
 	})
 	mux.HandleFunc("/api/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		if s.spec == "" {
+			problem.Stale.Write(w, problem.DefaultBase, host.Name)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, spec)
+		_, _ = io.WriteString(w, s.spec)
 	})
 	mux.HandleFunc("/api/v1/", s.answer)
 	s.Server = httptest.NewServer(mux)
@@ -110,6 +117,13 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request) {
 	default:
 		problem.TokenInvalid.Write(w, problem.DefaultBase, host.Name)
 	}
+}
+
+// count is how often the API was called.
+func (s *site) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.calls)
 }
 
 // lastCall is the API's latest request.
