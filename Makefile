@@ -83,6 +83,14 @@ generate: need-go ## Generate deepcopy functions and apply configurations from a
 manifests: need-go ## Generate CRDs from api/
 	$(tool) controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 
+.PHONY: docs-assets
+docs-assets: ## Take the viewer of /docs, and axe for the tests of pages, from npm as pinned in hack/tools/swagger-ui; needs Node.js
+	@bash hack/tools/swagger-ui/refresh.sh
+
+.PHONY: screenshots
+screenshots: need-go ## Write the pictures of pages that the guides show to docs/images; needs Chromium
+	@CI=true PICTURES='$(CURDIR)/docs/images' go test -count=1 -run 'TestATokenIsSentToThisHost|TestThePageInAWindow' ./internal/portal/reference
+
 .PHONY: verify
 verify: need-go ## Check that generated files, formatting and go.mod files are up to date
 	@bash hack/verify.sh

@@ -16,6 +16,16 @@ else
   race=false
 fi
 
+# As internal/browsertest looks for it.
+chromium=${CHROMIUM:-}
+for name in chromium chromium-browser google-chrome-stable google-chrome; do
+  [ -n "$chromium" ] || chromium=$(command -v "$name" || true)
+done
+if [ -z "$chromium" ] && [ "${CI:-}" != true ]; then
+  echo "There is no Chromium here (Debian's package chromium): the tests that open pages in it are left out, of:"
+  git grep -l --untracked 'browsertest\.Open(' -- '*_test.go' | xargs -n 1 dirname | sort -u | sed 's|^|  |'
+fi
+
 if [ $# -gt 0 ]; then
   exec go test -race="$race" -p 2 -timeout 15m "$@"
 fi

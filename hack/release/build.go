@@ -21,6 +21,7 @@ type program struct {
 	platform platform
 	content  []byte
 	info     *debug.BuildInfo
+	embedded []embedded
 	notices  []byte // the licences of what is compiled into it
 }
 
@@ -48,7 +49,10 @@ func (s *source) build(ctx context.Context, folder string, p platform) (*program
 	if built.content, err = os.ReadFile(file); err != nil {
 		return nil, err
 	}
-	built.notices, err = s.notices(ctx, built.info)
+	if built.embedded, err = s.embedded(ctx, folder); err != nil {
+		return nil, err
+	}
+	built.notices, err = s.notices(ctx, built.info, built.embedded)
 	return built, err
 }
 

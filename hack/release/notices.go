@@ -13,11 +13,12 @@ import (
 )
 
 // noticeFiles are what a module says of its licence; most licences want that to go
-// with the program.
-var noticeFiles = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)`)
+// with the program. Bundles of JavaScript have theirs in a file of their own name.
+var noticeFiles = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)|\.license\.txt$`)
 
-// notices is the licences of Go and of every module that a program contains.
-func (s *source) notices(ctx context.Context, info *debug.BuildInfo) ([]byte, error) {
+// notices is the licences of Go, and of every module and npm package that a program
+// contains.
+func (s *source) notices(ctx context.Context, info *debug.BuildInfo, npm []embedded) ([]byte, error) {
 	var all bytes.Buffer
 	root, err := s.goOutput(ctx, "env", "GOROOT")
 	if err != nil {
@@ -37,6 +38,11 @@ func (s *source) notices(ctx context.Context, info *debug.BuildInfo) ([]byte, er
 	for line := range strings.Lines(list) {
 		name, dir, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if err := addNotices(&all, name, dir); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range npm {
+		if err := addNotices(&all, e.name+" "+e.version, e.folder); err != nil {
 			return nil, err
 		}
 	}

@@ -460,6 +460,38 @@ func TestWrongArguments(t *testing.T) {
 	}
 }
 
+// What is embedded is not in the compiler's list, and its licence goes along all the
+// same.
+func TestEmbeddedPackagesAreListed(t *testing.T) {
+	src := &source{root: filepath.Join("..", "..")}
+	none, err := src.embedded(t.Context(), "cmd/kubectl-latchkey")
+	must(t, err)
+	if len(none) != 0 {
+		t.Errorf("the plugin embeds %v, want nothing", none)
+	}
+	found, err := src.embedded(t.Context(), "internal/portal/reference")
+	must(t, err)
+	if len(found) != 1 {
+		t.Fatalf("the documentation embeds %v, want the viewer", found)
+	}
+	p := fakeProgram("apiserver", platform{"linux", "amd64"})
+	p.embedded = found
+	var sbom bytes.Buffer
+	must(t, writeSBOM(&sbom, src, cyclonedx.Component{Name: "test", Hashes: &[]cyclonedx.Hash{{Value: "0"}}}, p, nil))
+	for _, want := range []string{"pkg:npm/swagger-ui-dist@5.35.0", "SHA-512", found[0].digest} {
+		if !strings.Contains(sbom.String(), want) {
+			t.Errorf("the SBOM has not %s", want)
+		}
+	}
+	notices, err := src.notices(t.Context(), &debug.BuildInfo{GoVersion: runtime.Version()}, found)
+	must(t, err)
+	for _, want := range []string{"==== swagger-ui-dist 5.35.0: LICENSE\n", "SmartBear", "Copyright (c) 2018 Jed Watson"} {
+		if !strings.Contains(string(notices), want) {
+			t.Errorf("the licences have not %q", want)
+		}
+	}
+}
+
 func fakeProgram(name string, p platform) *program {
 	return &program{
 		name: name, platform: p, content: []byte("program"), notices: []byte("licences"),

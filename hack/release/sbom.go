@@ -59,7 +59,8 @@ func sbomName(title string, p platform) string {
 }
 
 // writeSBOM lists what the compiler says it put into the program: the standard
-// library and each module, by the checksum that go.sum has of it.
+// library and each module, by the checksum that go.sum has of it. Besides, it lists
+// the npm packages whose files are embedded.
 func writeSBOM(w io.Writer, src *source, subject cyclonedx.Component, p *program, under []cyclonedx.Component) error {
 	subject.BOMRef = "subject"
 	subject.Licenses = &cyclonedx.Licenses{{License: &cyclonedx.License{ID: license}}}
@@ -81,6 +82,10 @@ func writeSBOM(w io.Writer, src *source, subject cyclonedx.Component, p *program
 		if err != nil {
 			return err
 		}
+		components, libraries = append(components, component), append(libraries, component.BOMRef)
+	}
+	for _, e := range p.embedded {
+		component := e.component()
 		components, libraries = append(components, component), append(libraries, component.BOMRef)
 	}
 

@@ -229,28 +229,36 @@ func (p *Page) WantNoSidewaysScrolling() {
 const widest = `[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
 	.slice(0, 5).map(e => e.tagName + "." + e.className).join(", ")`
 
-// Screenshot writes the whole page to NAME.png in the folder that SCREENSHOTS
-// names; without it, it does nothing.
+// Screenshot writes the whole page, as a picture to look at, to NAME.png in the
+// folder that SCREENSHOTS names; without it, it does nothing.
 func (p *Page) Screenshot(name string) {
 	p.t.Helper()
-	dir := os.Getenv("SCREENSHOTS")
+	p.write(os.Getenv("SCREENSHOTS"), name, page.CaptureScreenshotParams{CaptureBeyondViewport: new(true)})
+}
+
+// Picture writes what is seen in the window, for a guide, to NAME.png in the folder
+// that PICTURES names; without it, it does nothing.
+func (p *Page) Picture(name string) {
+	p.t.Helper()
+	p.write(os.Getenv("PICTURES"), name, page.CaptureScreenshotParams{})
+}
+
+func (p *Page) write(dir, name string, how page.CaptureScreenshotParams) {
+	p.t.Helper()
 	if dir == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.context, timeout)
 	defer cancel()
-	image, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) ([]byte, error) {
-		r, err := cdp.Call(ctx, t, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: new(true)})
-		if err != nil {
-			return nil, err
-		}
-		return r.Data, nil
+	taken, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) ([]byte, error) {
+		r, err := cdp.Call(ctx, t, page.CaptureScreenshot, how)
+		return r.Data, err
 	})
 	if err == nil {
 		err = os.MkdirAll(dir, 0o755)
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".png"), image, 0o644)
+		err = os.WriteFile(filepath.Join(dir, name+".png"), taken, 0o644)
 	}
 	if err != nil {
 		p.t.Fatal(err)

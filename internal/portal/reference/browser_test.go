@@ -90,6 +90,15 @@ func TestEveryLookIsAccessible(t *testing.T) {
 	}
 }
 
+// What is seen first says how to begin.
+func TestThePageInAWindow(t *testing.T) {
+	p := open(t, newSite(t), browsertest.Options{})
+	if below := browsertest.Eval[float64](p, `document.querySelector("#sample-curl").getBoundingClientRect().bottom - innerHeight`); below > 0 {
+		t.Errorf("the first call is %.0f px below the window", below)
+	}
+	p.Picture("docs")
+}
+
 // Whoever has no JavaScript reads all of it.
 func TestWithoutJavaScript(t *testing.T) {
 	p := browsertest.Open(t, newSite(t).docs, browsertest.Options{NoScript: true})
@@ -124,6 +133,7 @@ func TestWithoutTheDocument(t *testing.T) {
 func TestATokenIsSentToThisHost(t *testing.T) {
 	s := newSite(t)
 	p := open(t, s, browsertest.Options{})
+	browsertest.Eval[any](p, `document.cookie = "session=of-the-product"`)
 	prepare(p, example)
 	enter(p, goodToken)
 	execute(p, example, 200)
@@ -134,6 +144,8 @@ func TestATokenIsSentToThisHost(t *testing.T) {
 	if len(call.Cookies()) != 0 {
 		t.Errorf("cookies went along: %v", call.Cookies())
 	}
+	browsertest.Eval[any](p, `document.querySelector("#reference").scrollIntoView({behavior: "instant"})`)
+	p.Picture("docs-try")
 	seen := p.Text("#viewer")
 	if !strings.Contains(seen, "'Authorization: token YOUR_API_TOKEN'") || !strings.Contains(seen, `"tenant": "acme"`) {
 		t.Errorf("want the answer, and a curl line with a stand-in:\n%s", seen)
@@ -251,6 +263,7 @@ func TestATokenIsShownOnDemand(t *testing.T) {
 // focused describes what has the focus, and wants it to be seen.
 func focused(t *testing.T, p *browsertest.Page) string {
 	t.Helper()
+	t.Helper()
 	what := browsertest.Eval[[]string](p, `(() => { const e = document.activeElement, s = getComputedStyle(e);
 		return [e.id || e.className || e.tagName, s.outlineStyle + " " + s.outlineWidth] })()`)
 	if strings.HasPrefix(what[1], "none") || strings.HasSuffix(what[1], " 0px") {
@@ -267,8 +280,11 @@ func TestKeyboardOnly(t *testing.T) {
 		t.Helper()
 		for range 80 {
 			p.Press(kb.Tab)
-			if strings.Contains(focused(t, p), part) {
+			switch got := focused(t, p); {
+			case strings.Contains(got, part):
 				return
+			case got == "BODY":
+				t.Fatalf("Tab goes past %s", part)
 			}
 		}
 		t.Fatalf("Tab does not reach %s", part)
@@ -291,9 +307,10 @@ func TestKeyboardOnly(t *testing.T) {
 	p.Press(goodToken)
 	tabTo("opblock-summary-control")
 	p.Press(kb.Enter)
-	p.Wait("document.querySelector(`" + example + ".is-open`)")
+	p.Wait("document.querySelector(`" + example + " .try-out__btn`)")
 	tabTo("try-out__btn")
 	p.Press(kb.Enter)
+	p.Wait("document.querySelector(`" + example + " .execute`)")
 	tabTo("execute")
 	p.Press(kb.Enter)
 	p.Wait("document.querySelector(`" + example + " .live-responses-table`)?.innerText.includes(`acme`)")

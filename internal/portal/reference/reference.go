@@ -43,7 +43,8 @@ type Document struct {
 	// DefaultLifetime is how long a token works where nobody said how long, and
 	// MaxLifetime is the longest that anyone may say. Zero leaves a sentence out.
 	DefaultLifetime, MaxLifetime time.Duration
-	// NoticeDays is for how many days before its end a token's answers say so.
+	// NoticeDays is for how many days before its end a token's answers say so: the
+	// largest of a token policy. Zero leaves a sentence out.
 	NoticeDays int
 
 	// Scopes are what tokens can be allowed to do.
