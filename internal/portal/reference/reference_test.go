@@ -263,7 +263,7 @@ func TestTheListOfOperationsIsComplete(t *testing.T) {
 
 // The document is somebody else's: nothing in it may run, or reach another host.
 func TestDocumentsCanNotHarm(t *testing.T) {
-	const evil = "<script>alert(1)</script> <img src=x onerror=alert(1)> [a](javascript:alert(1)) ![seen](https://evil.example/pixel.png)\n\n# Heading\n\n</div>"
+	const evil = "Text <script>alert(1)</script> <img src=x onerror=alert(1)> [a](javascript:alert(1)) ![seen](https://evil.example/pixel.png)\n\n# Heading\n\n</div>"
 	page := pageOf(t, func(d *reference.Document) {
 		d.Title, d.Version, d.Description = "<script>alert(2)</script>", `"><script>`, evil
 		d.Contact = reference.Contact{Name: "<b>", URL: "javascript:alert(3)", Email: "a@b?<script>"}
