@@ -255,7 +255,7 @@ func (p *Page) write(dir, name string, how page.CaptureScreenshotParams) {
 		return r.Data, err
 	})
 	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
+		err = os.MkdirAll(dir, 0o750)
 	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, name+".png"), taken, 0o644)

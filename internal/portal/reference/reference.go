@@ -91,15 +91,16 @@ type Host struct {
 
 // Reference answers requests for the page of a document, and for its assets.
 type Reference struct {
-	document Document
+	docsPath string
 	files    *assets.Set
+	view     view
 
 	mu    sync.Mutex
 	pages map[Host]*assets.Representation
 }
 
 // maxPages bounds the pages that a Reference keeps: a page of 200 operations takes
-// about 150 KiB, and rendering one again some milliseconds.
+// about 100 KiB, and rendering one again about 8 ms.
 const maxPages = 128
 
 // New makes a Reference. The first one of a process also compresses the assets.
@@ -122,7 +123,11 @@ func New(d Document) (*Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reference{document: d, files: files, pages: map[Host]*assets.Representation{}}, nil
+	v, err := prepare(d, files)
+	if err != nil {
+		return nil, err
+	}
+	return &Reference{docsPath: d.DocsPath, files: files, view: v, pages: map[Host]*assets.Representation{}}, nil
 }
 
 // Paths are all that a Reference answers, for a page at docsPath: the page itself
@@ -158,7 +163,7 @@ func (r *Reference) Serve(w http.ResponseWriter, req *http.Request, host Host) *
 }
 
 func (r *Reference) find(path string, host Host) (*assets.Representation, *problem.Problem) {
-	below, ok := strings.CutPrefix(path, r.document.DocsPath)
+	below, ok := strings.CutPrefix(path, r.docsPath)
 	if ok && below == "" {
 		page, err := r.page(host)
 		if err != nil {
@@ -183,7 +188,7 @@ func (r *Reference) page(host Host) (*assets.Representation, error) {
 	if ok {
 		return page, nil
 	}
-	content, err := r.render(host)
+	content, err := r.view.render(host)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/portal/assets"
 )
 
 //go:embed page.html
@@ -43,24 +45,27 @@ type operation struct {
 }
 
 // Asset is the path of a file of the page.
-func (v *view) Asset(name string) string { return v.asset(name) }
+func (v view) Asset(name string) string { return v.asset(name) }
 
-func (r *Reference) render(host Host) ([]byte, error) {
-	d := r.document
-	v := &view{
-		Document: d, Host: host, Problems: problems,
-		Samples: samples(d.Example.Method, host.Origin+d.Example.Path),
-		asset:   func(name string) string { return d.DocsPath + assetsBelow + r.files.Public(name) },
+// prepare makes what is the same on every host.
+func prepare(d Document, files *assets.Set) (view, error) {
+	v := view{
+		Document: d, Problems: problems,
+		asset: func(name string) string { return d.DocsPath + assetsBelow + files.Public(name) },
 	}
 	var err error
 	if v.Description, err = renderMarkdown(d.Description); err != nil {
-		return nil, err
+		return v, err
 	}
-	if v.Groups, err = groups(d.Operations); err != nil {
-		return nil, err
-	}
+	v.Groups, err = groups(d.Operations)
+	return v, err
+}
+
+// render makes the page of a host.
+func (v view) render(host Host) ([]byte, error) {
+	v.Host, v.Samples = host, samples(v.Example.Method, host.Origin+v.Example.Path)
 	var page bytes.Buffer
-	if err := pageTemplate.Execute(&page, v); err != nil {
+	if err := pageTemplate.Execute(&page, &v); err != nil {
 		return nil, fmt.Errorf("rendering the page of %s: %w", host.Name, err)
 	}
 	return page.Bytes(), nil
