@@ -1,0 +1,149 @@
+// Package check says whether a product's OpenAPI document is one. It is for the
+// manager, which checks each document before it is stored; the API server reads
+// what was checked, and does not carry the validator.
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/latchkey-dev/latchkey/internal/openapi"
+	"github.com/latchkey-dev/latchkey/internal/openapi/tree"
+)
+
+const (
+	// MaxMessage is how many bytes an error's text has at most.
+	MaxMessage = 1 << 10
+	// maxErrors is how many errors are told.
+	maxErrors = 5
+)
+
+// Errors are what is wrong with a document: the first few, and how many there are.
+type Errors struct {
+	// First are the first of them, at most 5.
+	First []*openapi.Error
+	// Total is how many were found.
+	Total int
+}
+
+// Error has a line for each error, within MaxMessage.
+func (e *Errors) Error() string {
+	lines := make([]string, len(e.First))
+	for i, one := range e.First {
+		lines[i] = one.Error()
+	}
+	text := strings.Join(lines, "\n")
+	more := ""
+	if e.Total > len(e.First) {
+		more = fmt.Sprintf("\nand %d more", e.Total-len(e.First))
+	}
+	return cut(text, MaxMessage-len(more)) + more
+}
+
+// Unwrap are the errors that are told.
+func (e *Errors) Unwrap() []error {
+	all := make([]error, len(e.First))
+	for i := range e.First {
+		all[i] = e.First[i]
+	}
+	return all
+}
+
+// cut shortens a text to a number of bytes, at the end of a character.
+func cut(text string, size int) string {
+	if len(text) <= size {
+		return text
+	}
+	const end = "…"
+	size -= len(end)
+	for size > 0 && !utf8.RuneStart(text[size]) {
+		size--
+	}
+	return text[:size] + end
+}
+
+// Check says what is wrong with a document, in an error of the type *Errors. One
+// that passes can be loaded. Nothing is read but the document: no reference in it
+// leads to a request.
+func Check(source []byte) error {
+	root, err := tree.Parse(source)
+	if err != nil {
+		return one(err)
+	}
+	if root.Kind == tree.Object {
+		if found := externalReferences(root); len(found) > 0 {
+			return bounded(found)
+		}
+	}
+	// The validator is given what the author's text means to us, not the text: the
+	// two can't read it differently.
+	text := root.JSON().Prefix
+	if _, err := openapi.FromTree(root.Clone()); err != nil {
+		return one(err)
+	}
+	return validate(root, text)
+}
+
+// one makes Errors of a single one.
+func one(err error) *Errors {
+	var e *openapi.Error
+	if !errors.As(err, &e) {
+		e = &openapi.Error{Message: err.Error()}
+	}
+	return bounded([]*openapi.Error{e})
+}
+
+func bounded(all []*openapi.Error) *Errors {
+	return &Errors{First: all[:min(len(all), maxErrors)], Total: len(all)}
+}
+
+// opaque are members whose values are the author's own: a $ref in them is none.
+var opaque = map[string]bool{"example": true, "examples": true, "default": true, "enum": true, "const": true}
+
+// externalReferences are those that lead out of the document.
+func externalReferences(root *tree.Node) (found []*openapi.Error) {
+	root.Walk("", func(pointer string, n *tree.Node) bool {
+		if ref := n.Get("$ref"); ref.Is(tree.String) && !strings.HasPrefix(ref.Text, "#") {
+			found = append(found, ref.Errorf(pointer+"/$ref", "the reference %.100q leads out of the document: put what it names into the document", ref.Text))
+		}
+		keys := tree.Split(pointer)
+		return len(keys) == 0 || !opaque[keys[len(keys)-1]] && !strings.HasPrefix(keys[len(keys)-1], "x-")
+	})
+	return found
+}
+
+// errOutside refuses whatever the validator wants to read.
+var errOutside = errors.New("the document must not refer to anything outside of it")
+
+func validate(root *tree.Node, text []byte) (err error) {
+	// A document must not be able to stop the manager, whatever the validator
+	// makes of it.
+	defer func() {
+		if r := recover(); r != nil {
+			err = one(fmt.Errorf("the document can't be checked: %v", r))
+		}
+	}()
+	loader := openapi3.NewLoader()
+	loader.ReadFromURIFunc = func(*openapi3.Loader, *url.URL) ([]byte, error) { return nil, errOutside }
+	document, err := loader.LoadFromData(text)
+	if err != nil {
+		return bounded(place(root, err))
+	}
+	err = document.Validate(context.Background(),
+		openapi3.EnableMultiError(),
+		openapi3.AllowExtraSiblingFields("pathItems"), // it takes components.pathItems of 3.1 for unknown
+		openapi3.DisableSchemaPatternValidation(),     // patterns are ECMA-262's, not Go's
+		openapi3.DisableExamplesValidation(),          // what misleads a reader breaks nothing
+		openapi3.DisableSchemaDefaultsValidation(),
+	)
+	if err != nil {
+		return bounded(place(root, err))
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package check
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/latchkey-dev/latchkey/internal/openapi"
+	"github.com/latchkey-dev/latchkey/internal/openapi/tree"
+)
+
+// place makes an error of ours of each of the validator's. Those say where they
+// were found by the errors that they are wrapped in: a section, a path, and so on.
+func place(root *tree.Node, err error) []*openapi.Error {
+	p := &placer{root: root}
+	p.walk(err, nil)
+	return p.found
+}
+
+type placer struct {
+	root  *tree.Node
+	found []*openapi.Error
+}
+
+func (p *placer) walk(err error, keys []string) {
+	var several openapi3.MultiError
+	if list, ok := err.(openapi3.MultiError); ok { //nolint:errorlint // the wrappers are unwrapped one by one
+		several = list
+	}
+	if several != nil {
+		for _, one := range several {
+			p.walk(one, keys)
+		}
+		return
+	}
+	more, context := step(err)
+	if cause := errors.Unwrap(err); context && cause != nil {
+		p.walk(cause, append(keys[:len(keys):len(keys)], more...))
+		return
+	}
+	p.add(err, append(keys[:len(keys):len(keys)], more...))
+}
+
+// components are the members of components by what the validator calls what is
+// in them.
+var components = map[string]string{
+	"schema": "schemas", "parameter": "parameters", "header": "headers", "request body": "requestBodies", "response": "responses",
+	"security scheme": "securitySchemes", "example": "examples", "link": "links", "callback": "callbacks",
+}
+
+// step is what an error adds to the place of its cause; context says that it says
+// nothing else.
+func step(err error) (keys []string, context bool) {
+	switch e := err.(type) { //nolint:errorlint // the wrappers are unwrapped one by one
+	case *openapi3.SectionValidationError:
+		return []string{e.Section}, true
+	case *openapi3.PathValidationError:
+		return []string{e.Path}, true
+	case *openapi3.OperationValidationError:
+		return []string{strings.ToLower(e.Method)}, true
+	case *openapi3.ComponentValidationError:
+		return []string{components[e.Section], e.Name}, true
+	case *openapi3.WebhookValidationError:
+		return []string{e.Name}, true
+	}
+	return nil, false
+}
+
+// add notes an error at the deepest place that the document has of those that were
+// found.
+func (p *placer) add(err error, keys []string) {
+	pointer, n := "", p.root
+	for _, key := range keys {
+		next := n.Get(key)
+		if next == nil {
+			break
+		}
+		pointer, n = tree.Join(pointer, key), next
+	}
+	message := strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " "))
+	p.found = append(p.found, n.Errorf(pointer, "%s", message))
+}

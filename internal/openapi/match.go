@@ -1,0 +1,250 @@
+package openapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Matcher finds the operation that a request calls. net/http's ServeMux can't: it
+// panics where two templates overlap, as /a/{x} and /{y}/b do, and refuses
+// variables that are only a part of a segment. A Matcher never changes.
+type Matcher struct {
+	root *node
+	// base is what all templates begin with, up to a slash: it is compared at once.
+	base string
+}
+
+// node is where templates that begin alike go apart. The nodes are a tree, and a
+// search comes to each at most once: it takes no longer than the document is large.
+type node struct {
+	// literals are the next segments that are nothing but text; byText is the same
+	// where they are many.
+	literals []edge
+	byText   map[string]*node
+	// patterns are those with variables, the most concrete first.
+	patterns []edge
+	// variable is what follows a segment that is a variable alone.
+	variable *node
+	// here are the operations of the path that ends here.
+	here *route
+}
+
+type edge struct {
+	segment segment
+	to      *node
+}
+
+// route is a path's operations.
+type route struct {
+	operations []*Operation
+	// allowed are their methods, and HEAD where there is GET.
+	allowed []string
+}
+
+// fewLiterals is up to how many edges are compared one by one, which then takes
+// less time than a map.
+const fewLiterals = 6
+
+// Matcher makes the matcher of the document's operations.
+func (d *Document) Matcher() *Matcher {
+	var paths []path
+	for _, p := range d.paths {
+		if len(p.operations) > 0 {
+			paths = append(paths, p)
+		}
+	}
+	m := &Matcher{root: &node{}, base: commonBase(paths)}
+	depth := strings.Count(m.base, "/") - 1
+	for _, p := range paths {
+		n := m.root
+		for _, s := range p.template.segments[depth:] {
+			n = n.next(s)
+		}
+		n.here = newRoute(p.operations)
+	}
+	m.root.seal()
+	return m
+}
+
+// commonBase is the longest text of whole literal segments that all paths begin
+// with, a slash at its end.
+func commonBase(paths []path) string {
+	if len(paths) == 0 {
+		return "/"
+	}
+	base := "/"
+	for i := 0; ; i++ {
+		first := paths[0].template.segments
+		for _, p := range paths {
+			if i >= len(p.template.segments)-1 || !first[i].literal() || p.template.segments[i].shape() != first[i].shape() || !p.template.segments[i].literal() {
+				return base
+			}
+		}
+		base += first[i].texts[0] + "/"
+	}
+}
+
+func newRoute(operations []*Operation) *route {
+	r := &route{operations: operations}
+	for _, operation := range operations {
+		r.allowed = append(r.allowed, operation.Method)
+	}
+	if slices.Contains(r.allowed, http.MethodGet) && !slices.Contains(r.allowed, http.MethodHead) {
+		r.allowed = append(r.allowed, http.MethodHead)
+	}
+	slices.Sort(r.allowed)
+	return r
+}
+
+// next is the node behind a segment, which is made where it is missing.
+func (n *node) next(s segment) *node {
+	if s.variable() {
+		if n.variable == nil {
+			n.variable = &node{}
+		}
+		return n.variable
+	}
+	edges := &n.patterns
+	if s.literal() {
+		edges = &n.literals
+		if n.byText == nil {
+			n.byText = map[string]*node{}
+		}
+		if to := n.byText[s.texts[0]]; to != nil {
+			return to
+		}
+	} else if i := slices.IndexFunc(*edges, func(e edge) bool { return e.segment.shape() == s.shape() }); i >= 0 {
+		return (*edges)[i].to
+	}
+	to := &node{}
+	*edges = append(*edges, edge{s, to})
+	if s.literal() {
+		n.byText[s.texts[0]] = to
+	}
+	return to
+}
+
+// seal puts edges in the order in which they are tried.
+func (n *node) seal() {
+	if len(n.literals) <= fewLiterals {
+		n.byText = nil
+	}
+	slices.SortFunc(n.patterns, func(a, b edge) int { return a.segment.compare(b.segment) })
+	for _, e := range slices.Concat(n.literals, n.patterns) {
+		e.to.seal()
+	}
+	if n.variable != nil {
+		n.variable.seal()
+	}
+}
+
+// Match finds the operation of a request by its method and by the path as it was
+// sent, still encoded. Where the document has the path and not the method,
+// operation is nil and allowed lists the methods that it has.
+//
+// The path decides first, as OpenAPI has it: segment by segment, from the left,
+// literals go before variables with text around them, and those before {variable}
+// alone. A variable stands for one character or more, never for a slash, nor for a
+// segment . or .. as a whole. Case matters, and so does a slash at the end.
+//
+// Percent-encoding does not matter: %6Frders is orders (RFC 3986, section 2.4).
+// Only for delimiters the RFC makes a difference, and backends don't agree on it:
+// to some, /orders/7%3Acancel is the operation {id}:cancel, to others the order
+// with the id 7:cancel. A path that the two readings find different operations for
+// has none, so that nobody is let in by one and served by the other.
+//
+// HEAD is GET's operation where the document has none for it. OPTIONS is only
+// found where the document names it.
+func (m *Matcher) Match(method, escapedPath string) (operation *Operation, allowed []string) {
+	r := m.route(escapedPath)
+	if r == nil {
+		return nil, nil
+	}
+	operation = r.operation(method)
+	if operation == nil && method == http.MethodHead {
+		operation = r.operation(http.MethodGet)
+	}
+	return operation, r.allowed
+}
+
+func (r *route) operation(method string) *Operation {
+	for _, operation := range r.operations {
+		if operation.Method == method {
+			return operation
+		}
+	}
+	return nil
+}
+
+func (m *Matcher) route(path string) *route {
+	if strings.IndexByte(path, '%') < 0 {
+		return m.find(path)
+	}
+	decoded, delimiters, ok := decode(path, false)
+	if !ok {
+		return nil
+	}
+	found := m.find(decoded)
+	if delimiters {
+		kept, _, _ := decode(path, true)
+		if m.find(kept) != found {
+			return nil
+		}
+	}
+	return found
+}
+
+func (m *Matcher) find(path string) *route {
+	rest, ok := strings.CutPrefix(path, m.base)
+	if !ok {
+		return nil
+	}
+	return m.root.find(rest)
+}
+
+func (n *node) find(path string) *route {
+	text, more := path, false
+	rest := ""
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		text, rest, more = path[:i], path[i+1:], true
+	}
+	if to := n.literal(text); to != nil {
+		if r := to.behind(rest, more); r != nil {
+			return r
+		}
+	}
+	if text == "" || text == "." || text == ".." {
+		return nil
+	}
+	for i := range n.patterns {
+		if n.patterns[i].segment.matches(text) {
+			if r := n.patterns[i].to.behind(rest, more); r != nil {
+				return r
+			}
+		}
+	}
+	if n.variable != nil {
+		return n.variable.behind(rest, more)
+	}
+	return nil
+}
+
+func (n *node) behind(rest string, more bool) *route {
+	if more {
+		return n.find(rest)
+	}
+	return n.here
+}
+
+func (n *node) literal(text string) *node {
+	if n.byText != nil {
+		return n.byText[text]
+	}
+	for i := range n.literals {
+		if n.literals[i].segment.texts[0] == text {
+			return n.literals[i].to
+		}
+	}
+	return nil
+}
