@@ -1,0 +1,209 @@
+package openapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/openapi"
+)
+
+// document has GET on each template, and what follows a template after a space.
+func document(t testing.TB, templates ...string) *openapi.Document {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString(head + "paths:\n")
+	for _, template := range templates {
+		path, methods, _ := strings.Cut(template, " ")
+		fmt.Fprintf(&b, "  %q:\n", path)
+		for _, method := range strings.Fields(methods + " get") {
+			fmt.Fprintf(&b, "    %s: {}\n", method)
+		}
+	}
+	d, err := openapi.Load([]byte(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestMatch(t *testing.T) {
+	m := document(t,
+		"/", "/orders post", "/orders/", "/orders/mine", "/orders/{id} delete", "/orders/{id}.json", "/orders/{id}:cancel", "/orders/{from}-{to}",
+		"/orders/{id}/items", "/orders/mine/notes", "/a/{x}", "/{y}/b", "/n/{user-id}/x", "/é", "/with head options").Matcher()
+	cases := []struct{ method, path, want string }{
+		{"GET", "/", "/"},
+		{"GET", "/orders", "/orders"},
+		{"POST", "/orders", "/orders"},
+		{"GET", "/orders/", "/orders/"},
+		{"GET", "/orders/mine", "/orders/mine"},
+		{"DELETE", "/orders/mine", "405 GET HEAD"},
+		{"DELETE", "/orders/7", "/orders/{id}"},
+		{"GET", "/orders/7.json", "/orders/{id}.json"},
+		{"GET", "/orders/.json", "/orders/{id}"},
+		{"GET", "/orders/7:cancel", "/orders/{id}:cancel"},
+		{"GET", "/orders/1-2", "/orders/{from}-{to}"},
+		{"GET", "/orders/-2", "/orders/{id}"},
+		{"GET", "/orders/mine/items", "/orders/{id}/items"},
+		{"GET", "/orders/mine/notes", "/orders/mine/notes"},
+		{"GET", "/orders//items", ""},
+		{"GET", "/orders/..", ""},
+		{"GET", "/orders/7/", ""},
+		{"GET", "/Orders", ""},
+		{"GET", "/a/b", "/a/{x}"},
+		{"GET", "/c/b", "/{y}/b"},
+		{"GET", "/n/1/x", "/n/{user-id}/x"},
+		{"HEAD", "/orders", "/orders"},
+		{"PUT", "/orders", "405 GET HEAD POST"},
+		{"OPTIONS", "/orders", "405 GET HEAD POST"},
+		{"OPTIONS", "/with", "/with"},
+		{"GET", "/%6Frders", "/orders"},
+		{"GET", "/%6frders/%6Dine", "/orders/mine"},
+		{"GET", "/%C3%A9", "/é"},
+		{"GET", "/é", "/é"},
+		{"GET", "/orders/a%20b", "/orders/{id}"},
+		{"GET", "/orders/7%3Acancel", ""}, // the two readings differ
+		{"GET", "/orders/7%40x", "/orders/{id}"},
+		{"GET", "/orders/7%2Fitems", ""},
+		{"GET", "/orders/%zz", ""},
+		{"GET", "/orders/%4", ""},
+		{"GET", "", ""},
+		{"GET", "orders", ""},
+		{"GET", "*", ""},
+	}
+	for _, c := range cases {
+		operation, allowed := m.Match(c.method, c.path)
+		got := ""
+		switch {
+		case operation != nil:
+			got = operation.Path
+		case allowed != nil:
+			got = "405 " + strings.Join(allowed, " ")
+		}
+		if got != c.want {
+			t.Errorf("%s %s is %q, want %q", c.method, c.path, got, c.want)
+		}
+	}
+}
+
+// Templates that make a search go back at every segment.
+func TestMatchIsBounded(t *testing.T) {
+	var templates []string
+	for i := range 1 << 10 {
+		path := ""
+		for bit := range 10 {
+			if i>>bit&1 == 0 {
+				path += "/a"
+			} else {
+				path += "/{x}"
+			}
+		}
+		templates = append(templates, path+"/end")
+	}
+	m := document(t, templates...).Matcher()
+	begin := time.Now()
+	for range 100 {
+		if operation, _ := m.Match("GET", strings.Repeat("/a", 10)+"/none"); operation != nil {
+			t.Fatal(operation.Path)
+		}
+		m.Match("GET", strings.Repeat("/a", 2000))
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// reference finds a template as the rules say, by regular expressions.
+func reference(templates []string, path string) string {
+	variable := regexp.MustCompile(`\{[^}]*\}`)
+	best, key := "", ""
+	for _, template := range templates {
+		pattern, rank := "^", ""
+		for segment := range strings.SplitSeq(template[1:], "/") {
+			pattern += "/" + strings.ReplaceAll(regexp.QuoteMeta(variable.ReplaceAllString(segment, "\x01")), "\x01", "[^/]+")
+			text := variable.ReplaceAllString(segment, "")
+			switch {
+			case text == segment:
+				rank += "0"
+			case text == "":
+				rank += "2"
+			default:
+				rank += fmt.Sprintf("1%03d", 999-len(text))
+			}
+			rank += "/"
+		}
+		if regexp.MustCompile(pattern+"$").MatchString(path) && (best == "" || rank < key) {
+			best, key = template, rank
+		}
+	}
+	return best
+}
+
+// FuzzMatch compares with the rules, told again by other means.
+func FuzzMatch(f *testing.F) {
+	templates := []string{
+		"/", "/a", "/a/", "/a/b", "/a/{x}", "/{x}/b", "/{x}", "/{x}/{y}", "/a/{x}.json", "/a/{x}:b", "/a/b/{x}/c", "/a/{x}/c/d", "/a/b{x}b", "/{x}/b/c/{y}/", "/a/{x}-{y}:z",
+	}
+	m := document(f, templates...).Matcher()
+	for _, template := range templates {
+		f.Add(template)
+	}
+	f.Add("/a/b/b/c")
+	f.Add("/a/x-:z-y:z")
+	f.Fuzz(func(t *testing.T, path string) {
+		if strings.ContainsAny(path, "%\n") || slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return s == "." || s == ".." }) {
+			m.Match("GET", path) // must not panic
+			return
+		}
+		got := ""
+		if operation, _ := m.Match("GET", path); operation != nil {
+			got = operation.Path
+		}
+		if want := reference(templates, path); got != want {
+			t.Errorf("%q is %q, want %q", path, got, want)
+		}
+	})
+}
+
+// routes are 200 of an API's size.
+func routes() (templates []string) {
+	for i := range 40 {
+		r := fmt.Sprintf("/api/v1/resource%d", i)
+		templates = append(templates, r, r+"/{id}", r+"/{id}/items", r+"/{id}/items/{item}", r+"/search")
+	}
+	return templates
+}
+
+// BenchmarkMatch compares with net/http's ServeMux on the same routes.
+func BenchmarkMatch(b *testing.B) {
+	m := document(b, routes()...).Matcher()
+	mux := http.NewServeMux()
+	for _, template := range routes() {
+		mux.Handle("GET "+template, http.NotFoundHandler())
+	}
+	var requests []*http.Request
+	for i := range 40 {
+		requests = append(requests, httptest.NewRequest("GET", fmt.Sprintf("/api/v1/resource%d/1234/items/56", i), nil))
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if operation, _ := m.Match("GET", requests[i%40].URL.EscapedPath()); operation == nil {
+			b.Fatal("no match")
+		}
+		i++
+	}
+	ours := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+	begin := time.Now()
+	for i := range b.N {
+		if _, pattern := mux.Handler(requests[i%40]); pattern == "" {
+			b.Fatal("no match")
+		}
+	}
+	b.ReportMetric(float64(time.Since(begin).Nanoseconds())/float64(b.N)/ours, "mux/ours")
+}
