@@ -24,7 +24,7 @@ type loader struct {
 	root     *tree.Node
 	// known are the scopes, by their place in the document's.
 	known map[string]int
-	// copied counts the values of path items that were copied.
+	// copied is the weight of path items that were copied.
 	copied int
 }
 
@@ -147,9 +147,8 @@ func (l *loader) item(item *tree.Node, at string) (*tree.Node, *Error) {
 		if hops == 16 {
 			return nil, ref.Errorf(at+"/$ref", "the references lead on and on")
 		}
-		target.Walk("", func(string, *tree.Node) bool { l.copied++; return l.copied <= tree.MaxNodes })
-		if l.copied > tree.MaxNodes {
-			return nil, ref.Errorf(at+"/$ref", "path items that are referred to come to more than %d values", tree.MaxNodes)
+		if l.copied += target.Weight(tree.MaxNodes); l.copied > tree.MaxNodes {
+			return nil, ref.Errorf(at+"/$ref", "copies of the path items that are referred to make the document too large")
 		}
 		merged := target.Clone()
 		for _, m := range item.Members {

@@ -133,6 +133,18 @@ func TestTooManyOperations(t *testing.T) {
 	}
 }
 
+// Path items that refer to a large one would make much of little.
+func TestCopiedPathItemsAreBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(head + "paths:\n  /a: {description: " + strings.Repeat("x", 1<<20) + "}\n")
+	for i := range 1000 {
+		fmt.Fprintf(&b, "  /b%d: {$ref: '#/paths/~1a'}\n", i)
+	}
+	if _, err := openapi.Load([]byte(b.String())); err == nil || !strings.Contains(err.Error(), "make the document too large") {
+		t.Errorf("%.200v", err)
+	}
+}
+
 // FuzzLoad: nothing makes it panic, and what it takes is written as JSON that is
 // the same document.
 func FuzzLoad(f *testing.F) {

@@ -40,7 +40,7 @@ type publisher struct {
 	keys map[string]string
 	// operationIDs are those in use.
 	operationIDs map[string]bool
-	// copied counts the values that were copied in place of references.
+	// copied is the weight of what was copied in place of references.
 	copied int
 	names  names
 }

@@ -63,8 +63,7 @@ func (p *publisher) reference(n *tree.Node, depth int) {
 	n.Delete("$ref")
 	target := p.document.root.Resolve(pointer)
 	if target.Is(tree.Object) && depth < maxCopies {
-		target.Walk("", func(string, *tree.Node) bool { p.copied++; return p.copied <= tree.MaxNodes })
-		if p.copied <= tree.MaxNodes {
+		if p.copied += target.Weight(tree.MaxNodes); p.copied <= tree.MaxNodes {
 			siblings := n.Members
 			n.Members = target.Clone().Members
 			for _, m := range siblings {

@@ -106,14 +106,20 @@ func bounded(all []*openapi.Error) *Errors {
 // opaque are members whose values are the author's own: a $ref in them is none.
 var opaque = map[string]bool{"example": true, "examples": true, "default": true, "enum": true, "const": true}
 
-// externalReferences are those that lead out of the document.
+// externalReferences are those that lead out of the document. The validator refuses
+// what this does not see, such as in a property that is named default, but can't
+// say where it is.
 func externalReferences(root *tree.Node) (found []*openapi.Error) {
 	root.Walk("", func(pointer string, n *tree.Node) bool {
+		if keys := tree.Split(pointer); len(keys) > 0 {
+			if last := keys[len(keys)-1]; opaque[last] || strings.HasPrefix(last, "x-") {
+				return false
+			}
+		}
 		if ref := n.Get("$ref"); ref.Is(tree.String) && !strings.HasPrefix(ref.Text, "#") {
 			found = append(found, ref.Errorf(pointer+"/$ref", "the reference %.100q leads out of the document: put what it names into the document", ref.Text))
 		}
-		keys := tree.Split(pointer)
-		return len(keys) == 0 || !opaque[keys[len(keys)-1]] && !strings.HasPrefix(keys[len(keys)-1], "x-")
+		return true
 	})
 	return found
 }

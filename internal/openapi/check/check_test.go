@@ -44,7 +44,7 @@ func TestCheckRefuses(t *testing.T) {
 		"nothing":          {"", "", 0, "empty"},
 		"3.2":              {"openapi: 3.2.0\ninfo: {title: T, version: '1'}\npaths: {}", "/openapi", 1, "not supported"},
 		"a key twice":      {head + "paths: {}\npaths: {}", "/paths", 4, "twice, first in line 3"},
-		"no info":          {"openapi: 3.1.0\npaths: {}", "", 1, "info"},
+		"no info":          {"openapi: 3.1.0\npaths: {}", "", 1, "info: must be an object"},
 		"no description":   {head + "paths:\n  /x:\n    get:\n      responses:\n        '200': {}", "/paths/~1x/get", 6, "description"},
 		"dangling":         {head + "paths: {/x: {get: {responses: {'200': {$ref: '#/components/responses/N'}}}}}", "", 0, "N"},
 		"an external file": {head + "paths:\n  /x:\n    get: {responses: {'200': {$ref: 'a.yaml'}}}", "/paths/~1x/get/responses/200/$ref", 5, "leads out of the document"},

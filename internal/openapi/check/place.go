@@ -68,16 +68,17 @@ func step(err error) (keys []string, context bool) {
 }
 
 // add notes an error at the deepest place that the document has of those that were
-// found.
+// found. What it lacks is named before the message.
 func (p *placer) add(err error, keys []string) {
 	pointer, n := "", p.root
-	for _, key := range keys {
+	message := strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " "))
+	for i, key := range keys {
 		next := n.Get(key)
 		if next == nil {
+			message = strings.Join(keys[i:], ".") + ": " + message
 			break
 		}
 		pointer, n = tree.Join(pointer, key), next
 	}
-	message := strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " "))
 	p.found = append(p.found, n.Errorf(pointer, "%s", message))
 }

@@ -14,6 +14,8 @@ const (
 	// MaxNodes is how many values a document may have, aliases counted as often as
 	// they are used (CVE-2019-11253 is what they can be made to mean).
 	MaxNodes = 500_000
+	// MaxText is how many bytes its texts and keys may have, counted in the same way.
+	MaxText = 4 * MaxBytes
 )
 
 // Parse reads a document. One that begins with a brace is JSON (RFC 8259), any
@@ -57,7 +59,7 @@ func position(source []byte, offset int) (line, column int) {
 }
 
 // budget counts what a document may have.
-type budget struct{ nodes, depth int }
+type budget struct{ nodes, depth, text int }
 
 // enter is called for each value; leave has to follow.
 func (b *budget) enter(at *Node, pointer *place) *Error {
@@ -73,6 +75,14 @@ func (b *budget) enter(at *Node, pointer *place) *Error {
 }
 
 func (b *budget) leave() { b.depth-- }
+
+// write is called for each text and each key.
+func (b *budget) write(at *Node, text string) *Error {
+	if b.text += len(text); b.text > MaxText {
+		return at.Errorf("", "the document has more than 16 MiB of text, aliases counted as often as they are used")
+	}
+	return nil
+}
 
 // place is where a parser is. The pointer is only written where it is needed.
 type place struct {

@@ -197,6 +197,17 @@ func (n *Node) Clone() *Node {
 	return &c
 }
 
+// Weight is what copies of a tree cost: one for each value, and one more for every
+// 32 bytes of its text. It stops counting above most.
+func (n *Node) Weight(most int) int {
+	weight := 0
+	n.Walk("", func(_ string, n *Node) bool {
+		weight += 1 + len(n.Text)/32
+		return weight <= most
+	})
+	return weight
+}
+
 // Equal says whether two trees have the same content, whatever their places.
 func (n *Node) Equal(o *Node) bool {
 	if n.Kind != o.Kind || n.Text != o.Text || len(n.Items) != len(o.Items) || len(n.Members) != len(o.Members) {

@@ -120,6 +120,14 @@ func TestAliasBomb(t *testing.T) {
 	}
 }
 
+// So do many aliases of a long text.
+func TestAliasedText(t *testing.T) {
+	source := "a: &a " + strings.Repeat("x", 1<<20) + "\nb: [" + strings.Repeat("*a,", 100_000) + "]"
+	if _, err := tree.Parse([]byte(source)); err == nil || !strings.Contains(err.Error(), "more than 16 MiB of text") {
+		t.Errorf("%.200v", err)
+	}
+}
+
 // Texts that a YAML parser could take for something else, or that end lines.
 var texts = []string{
 	"", " ", "a", "on", "Yes", "null", "~", "1", "0x1", "1e3", "2026-01-31", "3.1.0", "a: b", "a #b", "#a", "- a", "-", "?", "!x", "&a", "*a",

@@ -89,6 +89,9 @@ func (p *yamlParser) value(y *yaml.Node, at *place) (*Node, *Error) {
 	}
 	switch y.Kind {
 	case yaml.ScalarNode:
+		if e := p.budget.write(n, y.Value); e != nil {
+			return nil, e
+		}
 		return n, scalar(n, y, at)
 	case yaml.SequenceNode:
 		n.Kind = Array
@@ -147,6 +150,9 @@ func (p *yamlParser) members(n *Node, y *yaml.Node, at *place) *Error {
 			continue
 		}
 		key, _ := yamlKey(y.Content[i], at) // its errors were found above
+		if e := p.budget.write(n, key); e != nil {
+			return e
+		}
 		value, e := p.value(y.Content[i+1], &place{up: at, key: key})
 		if e != nil {
 			return e
