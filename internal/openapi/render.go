@@ -9,8 +9,8 @@ import (
 	"hash/crc32"
 	"net/http"
 	"strconv"
-	"strings"
 
+	"github.com/latchkey-dev/latchkey/internal/negotiation"
 	"github.com/latchkey-dev/latchkey/internal/openapi/tree"
 )
 
@@ -143,12 +143,12 @@ func stored(text string) []byte {
 // ServeHTTP answers GET and HEAD: with the form that Accept-Encoding asks for, or
 // with 304 where the client has it. Caching and other methods are the caller's.
 func (r *Rendering) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	compressed := acceptsGzip(request.Header["Accept-Encoding"])
+	compressed := negotiation.AcceptsGzip(request.Header["Accept-Encoding"])
 	header := w.Header()
 	header.Add("Vary", "Accept-Encoding")
 	etag := r.ETag(compressed)
 	header.Set("ETag", etag)
-	if named(request.Header["If-None-Match"], etag) {
+	if negotiation.HasTag(request.Header["If-None-Match"], etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -171,43 +171,4 @@ func (r *Rendering) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 			return // the client has gone
 		}
 	}
-}
-
-// named says whether If-None-Match has an entity tag. The comparison is weak (RFC
-// 9110, section 13.1.2).
-func named(values []string, etag string) bool {
-	for _, value := range values {
-		for tag := range strings.SplitSeq(value, ",") {
-			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
-			if tag == "*" || tag == etag {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// acceptsGzip reads Accept-Encoding (RFC 9110, section 12.5.3): gzip is named and
-// has not the weight 0, or is not named and * has not.
-func acceptsGzip(values []string) bool {
-	others := false
-	for _, value := range values {
-		for option := range strings.SplitSeq(value, ",") {
-			coding, parameters, _ := strings.Cut(option, ";")
-			accepted := !zeroWeight(parameters)
-			switch strings.ToLower(strings.TrimSpace(coding)) {
-			case "gzip", "x-gzip":
-				return accepted
-			case "*":
-				others = accepted
-			}
-		}
-	}
-	return others
-}
-
-func zeroWeight(parameters string) bool {
-	name, value, _ := strings.Cut(strings.TrimSpace(parameters), "=")
-	weight, err := strconv.ParseFloat(strings.TrimSpace(value), 32)
-	return strings.EqualFold(strings.TrimSpace(name), "q") && (err != nil || weight <= 0)
 }

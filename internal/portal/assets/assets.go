@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/latchkey-dev/latchkey/internal/negotiation"
 )
 
 // File is a file as it is known to the pages.
@@ -120,14 +122,14 @@ func (r *Representation) Serve(w http.ResponseWriter, req *http.Request) {
 	chosen := r.plain
 	if r.gzipped.content != nil {
 		header.Add("Vary", "Accept-Encoding")
-		if acceptsGzip(req.Header.Values("Accept-Encoding")) {
+		if negotiation.AcceptsGzip(req.Header.Values("Accept-Encoding")) {
 			chosen = r.gzipped
 		}
 	}
 	header.Set("Cache-Control", r.cacheControl)
 	header.Set("ETag", chosen.etag)
 	header.Set("X-Content-Type-Options", "nosniff")
-	if matches(req.Header.Values("If-None-Match"), chosen.etag) {
+	if negotiation.HasTag(req.Header.Values("If-None-Match"), chosen.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -140,33 +142,4 @@ func (r *Representation) Serve(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodHead {
 		_, _ = w.Write(chosen.content) // a client that has gone needs no answer
 	}
-}
-
-// acceptsGzip reads Accept-Encoding (RFC 9110, section 12.5.3). What can't be read
-// is taken for a no: the plain content is right for everyone.
-func acceptsGzip(fields []string) bool {
-	for member := range strings.SplitSeq(strings.Join(fields, ","), ",") {
-		coding, parameters, weighted := strings.Cut(strings.TrimSpace(member), ";")
-		if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-			continue
-		}
-		if !weighted {
-			return true
-		}
-		name, weight, _ := strings.Cut(strings.TrimSpace(parameters), "=")
-		q, err := strconv.ParseFloat(weight, 64)
-		return strings.EqualFold(name, "q") && err == nil && q > 0
-	}
-	return false
-}
-
-// matches compares weakly, as If-None-Match has it (RFC 9110, section 13.1.2).
-func matches(fields []string, etag string) bool {
-	for member := range strings.SplitSeq(strings.Join(fields, ","), ",") {
-		member = strings.TrimSpace(member)
-		if member == "*" || strings.TrimPrefix(member, "W/") == etag {
-			return true
-		}
-	}
-	return false
 }
