@@ -112,7 +112,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 
 func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	publicApis := &publicapi.Reconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("latchkey-publicapi-controller"), Clock: o.Clock,
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(),
+		Recorder: mgr.GetEventRecorder("latchkey-publicapi-controller"), Clock: o.Clock,
+		SystemNamespace: o.Tenant.SystemNamespace, HTTP: publicapi.NewHTTPClient(),
 	}
 	if err := publicApis.SetupWithManager(mgr); err != nil {
 		return err
@@ -131,7 +133,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	tokens := &apitoken.Reconciler{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder("latchkey-apitoken-controller"), Clock: o.Clock,
-		RecordsNamespace: o.RecordsNamespace, Workers: workers,
+		RecordsNamespace: o.RecordsNamespace, SystemNamespace: o.Tenant.SystemNamespace, Workers: workers,
 	}
 	if err := tokens.SetupWithManager(ctx, mgr); err != nil {
 		return err
@@ -147,7 +149,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 }
 
 // cacheOptions keep in memory only what the controllers look at: no Secret but
-// the records, and of RoleBindings and Ingresses only those made here.
+// the records, no ConfigMap but the installation's, and of RoleBindings and Ingresses only those made here.
 func cacheOptions(o Options) cache.Options {
 	ours := labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})
 	return cache.Options{
@@ -155,6 +157,7 @@ func cacheOptions(o Options) cache.Options {
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:        {Namespaces: map[string]cache.Config{o.RecordsNamespace: {}}},
+			&corev1.ConfigMap{}:     {Namespaces: map[string]cache.Config{o.Tenant.SystemNamespace: {}}},
 			&networkingv1.Ingress{}: {Namespaces: map[string]cache.Config{o.Tenant.SystemNamespace: {LabelSelector: ours}}},
 			&rbacv1.RoleBinding{}:   {Label: ours},
 		},

@@ -64,7 +64,9 @@ func startServer(t *testing.T) *httptest.Server {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { _ = view.Run(ctx, config, v1alpha1.RecordsNamespace) })
+	running.Go(func() {
+		_ = view.Run(ctx, config, directory.Namespaces{Records: v1alpha1.RecordsNamespace, System: v1alpha1.SystemNamespace})
+	})
 	running.Go(func() { _ = uses.Run(ctx) })
 	front := httptest.NewServer(handler)
 	t.Cleanup(func() {

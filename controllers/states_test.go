@@ -56,9 +56,12 @@ func TestMetricsByState(t *testing.T) {
 		})
 	}
 	wants(nil)
-	if got := samples(t, registry)["latchkey_tenants true"]; got < 1 {
-		t.Errorf("%v tenants are ready", got)
-	}
+	testenv.Eventually(t, func() error { // the manager's cache shows its own writes a moment later
+		if got := samples(t, registry)["latchkey_tenants true"]; got < 1 {
+			return fmt.Errorf("%v tenants are ready", got)
+		}
+		return nil
+	})
 	before := samples(t, registry)["latchkey_tenants false"]
 	create(t, &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name(t) + "-lost"}, Spec: v1alpha1.TenantSpec{PublicApi: "missing"}})
 	testenv.Eventually(t, func() error {

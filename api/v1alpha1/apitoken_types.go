@@ -193,6 +193,12 @@ type ApiTokenStatus struct {
 	// +optional
 	PreviousCredential *IssuedCredential `json:"previousCredential,omitempty"`
 
+	// operations is how many operations of the PublicApi's OpenAPI document the
+	// credential's scopes permit. It is unset where there is no document.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Operations *int32 `json:"operations,omitempty"`
+
 	// useRecordedSince is the instant, in UTC, since when uses are recorded. Of a
 	// credential without a lastUsedAt no more is known than that it was not used
 	// since then, or since it was issued, whichever is later.

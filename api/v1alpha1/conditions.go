@@ -20,6 +20,11 @@ const (
 	// ConditionReady is always present on a Tenant or PublicApi once its
 	// controller has seen it. True means that it is served as its spec says.
 	ConditionReady = "Ready"
+
+	// ConditionDocumentCurrent is present on a PublicApi whose spec names an OpenAPI
+	// document. True means that the document in use is the one that was read last.
+	// Where it is False the last good one, if there is one, stays in use.
+	ConditionDocumentCurrent = "DocumentCurrent"
 )
 
 // Reasons of an ApiToken's conditions.
@@ -89,4 +94,24 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonBackendNotFound: the Service that spec.backend names does not exist.
 	ReasonBackendNotFound = "BackendNotFound"
+	// ReasonDocumentUnavailable: no OpenAPI document has been read yet, so that every
+	// request is answered 503.
+	ReasonDocumentUnavailable = "DocumentUnavailable"
+)
+
+// Reasons of a PublicApi's DocumentCurrent condition.
+const (
+	// ReasonDocumentLoaded: the document was read and is in use. The message tells
+	// what of it can't be served as it is.
+	ReasonDocumentLoaded = "DocumentLoaded"
+	// ReasonDocumentNotFound: the ConfigMap, or the key in it, does not exist.
+	ReasonDocumentNotFound = "DocumentNotFound"
+	// ReasonDocumentFetchFailed: the backend did not give the document.
+	ReasonDocumentFetchFailed = "DocumentFetchFailed"
+	// ReasonDocumentInvalid: what was read is no OpenAPI document that can be used.
+	// The message says what is wrong and where.
+	ReasonDocumentInvalid = "DocumentInvalid"
+	// ReasonDocumentConflict: a ConfigMap that Latchkey did not make has the name of
+	// the one that would keep the document. It is left untouched.
+	ReasonDocumentConflict = "DocumentConflict"
 )

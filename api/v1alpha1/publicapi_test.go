@@ -248,6 +248,7 @@ func TestPublicApiDefaults(t *testing.T) {
 	want := v1alpha1.PublicApiSpec{
 		Backend:  v1alpha1.Backend{URL: "http://a", ResponseHeaderTimeout: &metav1.Duration{Duration: time.Minute}},
 		BasePath: "/api/v1",
+		Docs:     v1alpha1.Docs{Path: "/docs", Visibility: v1alpha1.DocsPublic},
 		TokenPolicy: v1alpha1.TokenPolicy{
 			DefaultLifetime: hours(90 * 24),
 			MaxLifetime:     hours(365 * 24),
@@ -261,9 +262,10 @@ func TestPublicApiDefaults(t *testing.T) {
 	for name, spec := range map[string]string{
 		"left out": ``,
 		"empty":    `tokenPolicy: {}`,
-		"null":     "tokenPolicy: null\nbasePath: null",
+		"null":     "tokenPolicy: null\nbasePath: null\ndocs: null",
 		"nulls in it": `tokenPolicy: {defaultLifetime: null, maxLifetime: null, maxOverlap: null, maxPerTenant: null,
-    selfRotation: null, noticeDays: null, retention: null}`,
+    selfRotation: null, noticeDays: null, retention: null}
+docs: {path: null, visibility: null}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSubject(t, publicApis, "default")

@@ -32,6 +32,9 @@ type PublicApi struct {
 }
 
 // PublicApiSpec is what the platform team says of the Public API.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.openAPI) || !has(self.openAPI.path) || has(self.backend.url) || (has(self.backend.service) && has(self.backend.service.__namespace__))",message="openAPI.path needs a backend that is the same for all tenants: name backend.service.namespace, use backend.url, or give the document by openAPI.configMap"
+// +kubebuilder:validation:XValidation:rule="!(self.docs.path + '/').startsWith(self.basePath + '/') && !(self.basePath + '/').startsWith(self.docs.path + '/')",message="docs.path and basePath must not lie below one another"
 type PublicApiSpec struct {
 	// backend is the product's own service, which answers the API's requests.
 	// +required
@@ -46,15 +49,26 @@ type PublicApiSpec struct {
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`
 	BasePath string `json:"basePath,omitempty"`
 
-	// scopes are what an ApiToken may ask for, besides tokens:read and
-	// tokens:write, which every PublicApi knows. A scope that is not listed
-	// is refused when a credential is issued; taking one from the list later
-	// breaks no live token.
+	// scopes are what an ApiToken may ask for, besides those that the OpenAPI
+	// document names, and tokens:read and tokens:write, which every PublicApi knows.
+	// A scope that is not listed is refused when a credential is issued; taking one
+	// from the list later breaks no live token.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
 	Scopes []Scope `json:"scopes,omitempty"`
+
+	// openAPI is the API's OpenAPI document. Once it is set, requests are held to the
+	// document: until it has been read they are answered 503. Unset means that any
+	// token that works opens everything below the base path.
+	// +optional
+	OpenAPI *OpenAPI `json:"openAPI,omitempty"`
+
+	// docs is the page that shows the API's documentation on every tenant's host.
+	// +optional
+	// +kubebuilder:default={path: "/docs", visibility: "Public"}
+	Docs Docs `json:"docs,omitzero"`
 
 	// tokenPolicy bounds the tokens that tenants may have.
 	// +optional
@@ -260,7 +274,11 @@ type PublicApiStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are what the controller found. Known: Ready.
+	// document is the last OpenAPI document that was found good: the one in use.
+	// +optional
+	Document *Document `json:"document,omitempty"`
+
+	// conditions are what the controller found. Known: Ready, DocumentCurrent.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

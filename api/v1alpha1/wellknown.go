@@ -12,6 +12,10 @@ const (
 	// LabelTenant names the Tenant that an object was made for.
 	LabelTenant = "latchkey.dev/tenant"
 
+	// LabelPublicApi, on the ConfigMap that keeps an OpenAPI document, names the
+	// PublicApi whose it is.
+	LabelPublicApi = "latchkey.dev/publicapi"
+
 	// LabelAllowTenant, on a namespace that Latchkey did not make, permits the
 	// Tenant that it names to use the namespace. Without it an existing
 	// namespace is refused, so that nobody takes over another's by name.
@@ -29,6 +33,9 @@ const (
 	// AnnotationBasePath, on a tenant's namespace, is the path below which the
 	// Public API is served, such as "/api/v1".
 	AnnotationBasePath = "latchkey.dev/base-path"
+	// AnnotationScopes, on a tenant's namespace, are the scopes that an ApiToken may
+	// ask for: a JSON list of objects with name and description.
+	AnnotationScopes = "latchkey.dev/scopes"
 	// AnnotationTokenPrefix, on a tenant's namespace, is the prefix that new
 	// tokens begin with, without the underscore.
 	AnnotationTokenPrefix = "latchkey.dev/token-prefix"

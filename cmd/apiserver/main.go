@@ -45,11 +45,11 @@ func main() {
 
 // options are what the flags say.
 type options struct {
-	server           server.Config
-	listeners        server.Listeners
-	recordsNamespace string
-	uses             usage.Config
-	logs             logging.Options
+	server     server.Config
+	listeners  server.Listeners
+	namespaces directory.Namespaces
+	uses       usage.Config
+	logs       logging.Options
 }
 
 func run(ctx context.Context, args []string) error {
@@ -93,7 +93,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	viewContext, stopView := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopView()
 	group, groupContext := errgroup.WithContext(ctx)
-	group.Go(func() error { return view.Run(viewContext, config, o.recordsNamespace) })
+	group.Go(func() error { return view.Run(viewContext, config, o.namespaces) })
 	group.Go(func() error { return uses.Run(viewContext) })
 	group.Go(func() error {
 		defer stopView()
@@ -108,7 +108,7 @@ func newPortal(o *options, config *rest.Config, view *directory.Directory, logge
 	if err != nil {
 		return nil, fmt.Errorf("a client for the portal: %w", err)
 	}
-	return portal.New(portal.Config{Client: client, Directory: view, TokenPrefix: o.server.TokenPrefix, Logger: logger})
+	return portal.New(portal.Config{Client: client, Directory: view, TokenPrefix: o.server.TokenPrefix, ProblemBase: o.server.ProblemBase, Logger: logger})
 }
 
 // newUses makes what notes the tokens' last use.
@@ -136,9 +136,11 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&o.server.BaseDomain, "base-domain", "", "the domain whose subdomains are the tenants, such as example.com (required)")
 	flags.StringVar(&o.server.TokenPrefix, "token-prefix", v1alpha1.DefaultTokenPrefix, "what tokens begin with; the manager needs the same")
 	flags.StringVar(&o.server.ProblemBase, "problem-type-base", problem.DefaultBase, "what the type URI of a problem begins with; its code follows")
-	flags.StringVar(&surfaces, "surfaces", surface.All.String(), "what this process serves: api, which passes requests on to the backend, portal, which answers them itself (<base path>/token), or both")
+	flags.StringVar(&surfaces, "surfaces", surface.All.String(), "what this process serves: api, which passes requests on to the backend, portal, which answers at Latchkey's own paths (documentation, API for tokens), or both")
 	flags.StringVar(&trusted, "trusted-proxies", "", "comma-separated CIDRs of proxies whose X-Forwarded-For is believed, such as the Ingress controller's pods (default: none)")
-	flags.StringVar(&o.recordsNamespace, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records")
+	flags.StringVar(&o.server.PublicScheme, "public-scheme", "https", "https or http: what clients use where a request arrives in plain HTTP and no trusted proxy says otherwise, as documentation tells people")
+	flags.StringVar(&o.namespaces.Records, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records")
+	flags.StringVar(&o.namespaces.System, "system-namespace", v1alpha1.SystemNamespace, "the namespace of this installation, where OpenAPI documents are kept")
 	flags.StringVar(&o.listeners.HTTP, "listen", ":8080", "where plain HTTP is served, for an Ingress; empty for nowhere")
 	flags.StringVar(&o.listeners.HTTPS, "tls-listen", "", "where HTTPS is served; needs --tls-cert-file and --tls-key-file")
 	flags.StringVar(&o.listeners.CertFile, "tls-cert-file", "", "the certificate for HTTPS, as PEM; it is read again when it changes")
@@ -172,6 +174,8 @@ func (o *options) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q; see --help", rest[0])
+	case o.server.PublicScheme != "https" && o.server.PublicScheme != "http":
+		return fmt.Errorf("--public-scheme=%s: must be https or http", o.server.PublicScheme)
 	case o.listeners.HTTP == "" && o.listeners.HTTPS == "" && o.listeners.Gateway == "":
 		return errors.New("set --listen, --tls-listen or --gateway-listen: else nothing is served")
 	case o.uses.Interval < time.Second || o.uses.WritesPerSecond < 1:

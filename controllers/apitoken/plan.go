@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/conditions"
+	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/token"
@@ -26,6 +27,8 @@ type facts struct {
 	tenant *v1alpha1.Tenant
 	// policy is the PublicApi's, or nil where the tenant's PublicApi is missing.
 	policy *policy.Policy
+	// document is the PublicApi's OpenAPI document, or nil.
+	document *openapi.Document
 	// holder is the name of another ApiToken that holds this one's credential.
 	holder string
 	// live is how many other ApiTokens of the tenant are live.
@@ -102,6 +105,7 @@ func makePlan(f facts) (*plan, error) {
 		refused = p.scopesRefusal(f)
 	}
 	p.status.Credential.Scopes = p.grantedScopes(f)
+	p.status.Operations = callable(f.document, p.status.Credential.Scopes)
 	p.settle(f, policy.Decide(p.state(f), f.now), refused)
 	return p, p.makeRecord(f)
 }

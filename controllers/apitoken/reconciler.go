@@ -42,14 +42,18 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// RecordsNamespace is where the records are kept.
 	RecordsNamespace string
+	// SystemNamespace is where OpenAPI documents are kept.
+	SystemNamespace string
 	// Workers is how many ApiTokens are reconciled at a time.
 	Workers int
+
+	documents documents
 }
 
 // SetupWithManager registers the controllers of this package.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
-	if r.Client == nil || r.APIReader == nil || r.Recorder == nil || r.Clock == nil || r.RecordsNamespace == "" || r.Workers < 1 {
-		return errors.New("apitoken.Reconciler: Client, APIReader, Recorder, Clock, RecordsNamespace and Workers are required")
+	if r.Client == nil || r.APIReader == nil || r.Recorder == nil || r.Clock == nil || r.RecordsNamespace == "" || r.SystemNamespace == "" || r.Workers < 1 {
+		return errors.New("apitoken.Reconciler: Client, APIReader, Recorder, Clock, RecordsNamespace, SystemNamespace and Workers are required")
 	}
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
@@ -169,8 +173,15 @@ func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken) (fac
 		return f, err
 	}
 	f.tenant = tenant
-	if f.policy, err = r.policyOf(ctx, tenant); err != nil {
+	api, err := r.publicApiOf(ctx, tenant)
+	if err != nil {
 		return f, err
+	}
+	if api != nil {
+		f.policy = new(policy.Of(api))
+		if f.document, err = r.documentOf(ctx, api); err != nil {
+			return f, err
+		}
 	}
 	if !needsIssuing(object) {
 		return f, nil
@@ -198,16 +209,17 @@ func (r *Reconciler) tenantOf(ctx context.Context, namespace string) (*v1alpha1.
 	return found, nil
 }
 
-func (r *Reconciler) policyOf(ctx context.Context, tenant *v1alpha1.Tenant) (*policy.Policy, error) {
-	var api v1alpha1.PublicApi
-	err := r.Client.Get(ctx, client.ObjectKey{Name: tenant.PublicApiName()}, &api)
+// publicApiOf is the tenant's PublicApi, or nil.
+func (r *Reconciler) publicApiOf(ctx context.Context, tenant *v1alpha1.Tenant) (*v1alpha1.PublicApi, error) {
+	api := &v1alpha1.PublicApi{}
+	err := r.Client.Get(ctx, client.ObjectKey{Name: tenant.PublicApiName()}, api)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("PublicApi %s: %w", tenant.PublicApiName(), err)
 	}
-	return new(policy.Of(&api)), nil
+	return api, nil
 }
 
 // writeStatus writes the status where it differs, and announces what changed. It

@@ -54,12 +54,22 @@ type IngressConfig struct {
 // paths are what is routed to Latchkey on a tenant's host: the portal's own paths
 // and, below the base path, all else to the API. A longer path goes before a
 // shorter one.
-func (c *IngressConfig) paths(basePath string) []*networkingv1ac.HTTPIngressPathApplyConfiguration {
+func (c *IngressConfig) paths(of surface.Paths) []*networkingv1ac.HTTPIngressPathApplyConfiguration {
 	var paths []*networkingv1ac.HTTPIngressPathApplyConfiguration
-	for _, p := range surface.PortalPaths(basePath) {
+	for _, p := range of.Portal() {
 		paths = append(paths, c.path(p, c.PortalService))
 	}
-	return append(paths, c.path(basePath, c.Service))
+	return append(paths, c.path(of.Base, c.Service))
+}
+
+// pathsOf are a PublicApi's. Where nobody can read its documentation, the path of it
+// stays with the product.
+func pathsOf(api *v1alpha1.PublicApi) surface.Paths {
+	paths := surface.Paths{Base: api.Spec.BasePath}
+	if api.Spec.OpenAPI != nil && api.Spec.Docs.Visibility != v1alpha1.DocsDisabled {
+		paths.Docs = api.Spec.Docs.Path
+	}
+	return paths
 }
 
 func (c *IngressConfig) path(path, service string) *networkingv1ac.HTTPIngressPathApplyConfiguration {
@@ -115,7 +125,7 @@ func (r *Reconciler) reconcileIngress(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	ingress := r.Config.Ingress.ingress(name, r.Config.SystemNamespace, r.host(s.tenant), r.Config.Ingress.paths(s.api.Spec.BasePath)).
+	ingress := r.Config.Ingress.ingress(name, r.Config.SystemNamespace, r.host(s.tenant), r.Config.Ingress.paths(pathsOf(s.api))).
 		WithLabels(s.labels()).
 		WithOwnerReferences(s.owner())
 	if err := apply(ctx, r.Client, ingress, existing, networkingv1ac.ExtractIngress); err != nil {

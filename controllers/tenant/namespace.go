@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 
@@ -113,6 +114,18 @@ func (r *Reconciler) annotations(s *scope) map[string]string {
 		annotations[v1alpha1.AnnotationMaxLifetime] = p.MaxLifetime.String()
 		annotations[v1alpha1.AnnotationDefaultLifetime] = p.DefaultLifetime.String()
 		annotations[v1alpha1.AnnotationMaxOverlap] = p.MaxOverlap.String()
+		annotations[v1alpha1.AnnotationScopes] = scopesAnnotation(s.api)
 	}
 	return annotations
+}
+
+// scopesAnnotation is left empty where it would not fit beside the others: an
+// object's annotations have at most 256 KiB together.
+func scopesAnnotation(api *v1alpha1.PublicApi) string {
+	const limit = 128 << 10
+	encoded, err := json.Marshal(policy.Scopes(api))
+	if err != nil || len(encoded) > limit {
+		return ""
+	}
+	return string(encoded)
 }

@@ -113,16 +113,19 @@ func (r *WildcardReconciler) wanted(ctx context.Context) (*networkingv1ac.Ingres
 	if err := r.Client.List(ctx, &apis); err != nil {
 		return nil, fmt.Errorf("list PublicApis: %w", err)
 	}
-	var basePaths []string
-	for i := range apis.Items {
-		if apis.Items[i].DeletionTimestamp.IsZero() {
-			basePaths = append(basePaths, apis.Items[i].Spec.BasePath)
-		}
-	}
-	slices.Sort(basePaths)
+	slices.SortFunc(apis.Items, func(a, b v1alpha1.PublicApi) int { return cmp.Compare(a.Spec.BasePath, b.Spec.BasePath) })
 	var paths []*networkingv1ac.HTTPIngressPathApplyConfiguration
-	for _, basePath := range slices.Compact(basePaths) {
-		paths = append(paths, r.Config.Ingress.paths(basePath)...)
+	routed := map[string]bool{}
+	for i := range apis.Items {
+		if !apis.Items[i].DeletionTimestamp.IsZero() {
+			continue
+		}
+		for _, path := range r.Config.Ingress.paths(pathsOf(&apis.Items[i])) {
+			if !routed[*path.Path] {
+				routed[*path.Path] = true
+				paths = append(paths, path)
+			}
+		}
 	}
 	if len(paths) == 0 {
 		return nil, nil

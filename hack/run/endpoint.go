@@ -29,8 +29,8 @@ func (s *session) endpoints() []endpoint {
 // isLocalhost says whether clients know by themselves that the name is loopback's.
 func (e endpoint) isLocalhost() bool { return strings.HasSuffix(e.host, ".localhost") }
 
-func (e endpoint) url() string {
-	return fmt.Sprintf("%s://%s:%d%s", e.scheme, e.host, e.port, examplePath)
+func (e endpoint) url(path string) string {
+	return fmt.Sprintf("%s://%s:%d%s", e.scheme, e.host, e.port, path)
 }
 
 // curl is a command line that calls the endpoint.
@@ -42,7 +42,7 @@ func (e endpoint) curl(token string) string {
 	if e.caFile != "" {
 		words = append(words, "--cacert", quote(e.caFile))
 	}
-	return strings.Join(append(words, "-H", `"Authorization: token `+token+`"`, e.url()), " ")
+	return strings.Join(append(words, "-H", `"Authorization: token `+token+`"`, e.url(examplePath)), " ")
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)

@@ -31,6 +31,7 @@ func (s *session) applySamples(ctx context.Context) error {
 	const awaiting = `jsonpath={.status.conditions[?(@.type=="` + v1alpha1.ConditionActive + `")].reason}=` + v1alpha1.ReasonAwaitingCredential
 	for _, args := range [][]string{
 		{"apply", "--server-side", "-k", platform},
+		{"wait", "--for=condition=" + v1alpha1.ConditionReady, "publicapis", "--all", "--timeout=" + patience.String()},
 		{"wait", "--for=condition=" + v1alpha1.ConditionReady, "tenants", "--all", "--timeout=" + patience.String()},
 		{"apply", "--server-side", "-k", filepath.Join("config", "samples", "tokens")},
 		{"wait", "--for=" + awaiting, "apitokens", "--all", "--all-namespaces", "--timeout=" + patience.String()},

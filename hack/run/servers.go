@@ -61,7 +61,7 @@ func (s *session) startAPIServer(ctx context.Context) (health string, err error)
 		}
 	}
 	return s.startServer(ctx, "apiserver", "--admin-listen", "latchkey-portal", // the account that may do what both surfaces do
-
+		"--public-scheme=http",
 		"--listen="+s.httpPort.address(),
 		"--tls-listen="+s.httpsPort.address(),
 		"--tls-cert-file="+s.files.serving("tls.crt"),

@@ -33,9 +33,10 @@ func (s *session) writeSummary() error {
 		MemberKubeconfig string            `json:"memberKubeconfig"`
 		CAFile           string            `json:"caFile"`
 		Curl             map[string]string `json:"curl"`
+		Docs             string            `json:"docs"`
 	}{
 		s.httpPort.port, s.httpsPort.port, s.settings.baseDomain,
-		s.files.kubeconfig(), s.files.memberKubeconfig(), s.files.ca("ca.crt"), curl,
+		s.files.kubeconfig(), s.files.memberKubeconfig(), s.files.ca("ca.crt"), curl, s.endpoints()[0].url(docsPath),
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -54,6 +55,10 @@ var summaryText = template.Must(template.New("summary").Parse(`
 The same over {{.OtherScheme}}, once TOKEN holds the token:
 
   {{.OtherCurl}}
+
+{{.Bold}}Read its documentation, and try it there:{{.Plain}}
+
+  {{.Docs}}
 
 {{.Bold}}In another terminal, as the platform team:{{.Plain}}
 
@@ -82,6 +87,7 @@ func (s *session) print() error {
 		"Curl":             endpoints[0].curl(s.token.Token),
 		"OtherScheme":      strings.ToUpper(endpoints[1].scheme),
 		"OtherCurl":        endpoints[1].curl("$TOKEN"),
+		"Docs":             endpoints[0].url(docsPath),
 		"Kubeconfig":       quote(s.files.kubeconfig()),
 		"MemberKubeconfig": quote(s.files.memberKubeconfig()),
 		"Bin":              quote(s.files.bin("")),

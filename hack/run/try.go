@@ -16,6 +16,9 @@ import (
 // examplePath is an operation of the example backend that needs no scope.
 const examplePath = "/api/v1/example_endpoint"
 
+// docsPath is where the samples' documentation is.
+const docsPath = "/docs"
+
 // try makes sure that what is about to be printed works.
 func (s *session) try(ctx context.Context) error {
 	authorities := x509.NewCertPool()
@@ -43,22 +46,22 @@ func (s *session) try(ctx context.Context) error {
 }
 
 func (s *session) call(ctx context.Context, transport *http.Transport, e endpoint) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url(), http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url(examplePath), http.NoBody)
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Authorization", "token "+s.token.Token)
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return fmt.Errorf("GET %s: %w", e.url(), err)
+		return fmt.Errorf("GET %s: %w", e.url(examplePath), err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 4096))
 	if err != nil {
-		return fmt.Errorf("GET %s: %w", e.url(), err)
+		return fmt.Errorf("GET %s: %w", e.url(examplePath), err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s: %s", e.url(), response.Status, strings.TrimSpace(string(body)))
+		return fmt.Errorf("GET %s: %s: %s", e.url(examplePath), response.Status, strings.TrimSpace(string(body)))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"time"
@@ -33,6 +34,8 @@ type tenant struct {
 	maxLifetime, defaultLifetime time.Duration
 	// maxOverlap is the policy's; nil while unknown.
 	maxOverlap *time.Duration
+	// scopes are those that a token may be given; nil while unknown.
+	scopes []v1alpha1.Scope
 	// now is when all this was read, by the API server's clock.
 	now time.Time
 }
@@ -75,6 +78,8 @@ func tenantOf(namespace *corev1.Namespace, now time.Time) (*tenant, error) {
 	if overlap, err := time.ParseDuration(annotations[v1alpha1.AnnotationMaxOverlap]); err == nil {
 		t.maxOverlap = &overlap
 	}
+	// Nor do the scopes decide anything: one that can't be read is one unknown.
+	_ = json.Unmarshal([]byte(annotations[v1alpha1.AnnotationScopes]), &t.scopes)
 	return t, t.validate()
 }
 

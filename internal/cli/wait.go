@@ -15,6 +15,11 @@ import (
 
 const pollInterval = 200 * time.Millisecond
 
+// settleTime is what is given the manager to store the record after the status, and
+// the replicas of the API server to hear of both, which takes milliseconds: whoever
+// is handed a token uses it at once (docs/adr/0003).
+const settleTime = 250 * time.Millisecond
+
 // verdict is what the manager makes of a credential that was just recorded. It
 // works, or failure says why not; until one is known, neither is set.
 type verdict struct {
@@ -46,6 +51,12 @@ func (i *issuance) awaitVerdict(ctx context.Context) (v verdict) {
 		}
 		return v.works || v.failure != "", nil
 	})
+	if v.works {
+		select {
+		case <-ctx.Done():
+		case <-time.After(settleTime):
+		}
+	}
 	return v
 }
 

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -46,6 +48,22 @@ type API struct {
 	AllowedOrigins []string
 	// WebSocket says that requests may be upgraded to it.
 	WebSocket bool
+	// NeedsDocument says that requests are held to an OpenAPI document. While Document
+	// is nil, it has not been read.
+	NeedsDocument bool
+	// Document is the API's OpenAPI document, and Routes finds its operations; nil
+	// where there is none.
+	Document *openapi.Document
+	Routes   *openapi.Matcher
+	// AllowUnknown forwards requests for operations that the document does not name.
+	AllowUnknown bool
+	// AllowAnonymous forwards requests without a token to operations that the document
+	// makes public.
+	AllowAnonymous bool
+	// DocsPath is where the documentation is, or empty, and DocsVisibility who can
+	// read it.
+	DocsPath       string
+	DocsVisibility v1alpha1.DocsVisibility
 	// Policy bounds the tokens that are issued.
 	Policy policy.Policy
 	// SelfRotation says that a token may replace its own credential.
@@ -58,6 +76,11 @@ type API struct {
 
 // Backend is the origin of the tenant's backend, such as http://shop.acme.svc:80.
 func (a *API) Backend(t *Tenant) string { return a.backend(t) }
+
+// HasDocs says whether anybody can read the API's documentation.
+func (a *API) HasDocs() bool {
+	return a.NeedsDocument && a.DocsVisibility != v1alpha1.DocsDisabled
+}
 
 // Token is an issued credential and what its ApiToken says, at the moment at which
 // it was looked up.
@@ -113,7 +136,9 @@ type Directory struct {
 	tokens  atomic.Int64
 	tenants shardedMap[string, *Tenant]
 	apis    shardedMap[string, *API]
-	feeds   [feedCount]feedState
+	// documents are those of PublicApis by their names, for writers only.
+	documents map[string]*storedDocument
+	feeds     [feedCount]feedState
 	// observer is told the name of a tenant whose tokens may have changed, or ""
 	// for all.
 	observer   atomic.Pointer[func(tenant string)]
@@ -126,12 +151,13 @@ type Directory struct {
 // New returns an empty directory, which is not synced.
 func New(logger *slog.Logger) *Directory {
 	return &Directory{
-		logger:  logger,
-		made:    time.Now(),
-		slots:   newSlots(),
-		index:   newIndex(),
-		tenants: newShardedMap[string, *Tenant](256, hashString),
-		apis:    newShardedMap[string, *API](1, hashString),
+		logger:    logger,
+		made:      time.Now(),
+		documents: map[string]*storedDocument{},
+		slots:     newSlots(),
+		index:     newIndex(),
+		tenants:   newShardedMap[string, *Tenant](256, hashString),
+		apis:      newShardedMap[string, *API](1, hashString),
 	}
 }
 

@@ -22,10 +22,11 @@ const (
 	feedApiTokens
 	feedTenants
 	feedPublicApis
+	feedDocuments
 	feedCount
 )
 
-var feedNames = [feedCount]string{"records", "apitokens", "tenants", "publicapis"}
+var feedNames = [feedCount]string{"records", "apitokens", "tenants", "publicapis", "documents"}
 
 type feedState struct {
 	synced atomic.Bool
@@ -84,7 +85,7 @@ func (d *Directory) Unsynced() []string {
 }
 
 // Stores are what reflectors feed, one a resource.
-type Stores struct{ Records, ApiTokens, Tenants, PublicApis cache.ReflectorStore }
+type Stores struct{ Records, ApiTokens, Tenants, PublicApis, Documents cache.ReflectorStore }
 
 // Stores returns the directory's stores.
 func (d *Directory) Stores() Stores {
@@ -108,6 +109,12 @@ func (d *Directory) Stores() Stores {
 		PublicApis: &store[*v1alpha1.PublicApi, *API]{
 			feed: feed{d, feedPublicApis}, shrink: newAPI, set: d.setAPI, replace: d.replaceAPIs,
 			remove: func(a *v1alpha1.PublicApi) { d.removeAPI(a.Name) },
+		},
+		Documents: &store[*corev1.ConfigMap, *storedDocument]{
+			feed: feed{d, feedDocuments}, shrink: d.shrinkDocument, set: d.setDocument, replace: d.replaceDocuments,
+			remove: func(c *corev1.ConfigMap) {
+				d.setDocument(&storedDocument{publicApi: c.Labels[v1alpha1.LabelPublicApi]})
+			},
 		},
 	}
 }
@@ -287,6 +294,14 @@ func newAPI(a *v1alpha1.PublicApi) *API {
 	}
 	api.WebSocket = slices.Contains(a.Spec.Upgrades, v1alpha1.UpgradeWebSocket)
 	api.Policy = policy.Of(a)
+	if o := a.Spec.OpenAPI; o != nil {
+		api.NeedsDocument = true
+		api.AllowUnknown = o.UnknownOperations == v1alpha1.UnknownOperationsAllow
+		api.AllowAnonymous = o.AllowAnonymousOperations
+	}
+	if api.DocsVisibility = a.Spec.Docs.Visibility; api.HasDocs() {
+		api.DocsPath = a.Spec.Docs.Path
+	}
 	api.SelfRotation = a.Spec.TokenPolicy.SelfRotation == v1alpha1.SelfRotationAllowed
 	api.backend = backendOf(a.Spec.Backend)
 	return api
@@ -310,6 +325,7 @@ func backendOf(b v1alpha1.Backend) func(*Tenant) string {
 func (d *Directory) setAPI(a *API) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	a.attach(d.documents[a.Name])
 	d.apis.set(a.Name, a)
 }
 
@@ -323,6 +339,9 @@ func (d *Directory) removeAPI(name string) {
 func (d *Directory) replaceAPIs(list []*API) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, a := range list {
+		a.attach(d.documents[a.Name])
+	}
 	d.apis.replace(byName(list, func(a *API) string { return a.Name }))
 	d.notify("")
 }

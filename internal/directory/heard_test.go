@@ -75,7 +75,7 @@ func TestLastHeard(t *testing.T) {
 	if heard() != last {
 		t.Error("the end of a watch, or the begin of another, was taken for news")
 	}
-	for _, other := range []string{"apitokens", "tenants", "publicapis"} {
+	for _, other := range []string{"apitokens", "tenants", "publicapis", "documents"} {
 		if at := d.LastHeard()[other]; !at.IsZero() {
 			t.Errorf("%s were heard of at %s", other, at)
 		}

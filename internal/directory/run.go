@@ -28,9 +28,17 @@ var scheme = func() *runtime.Scheme {
 	return scheme
 }()
 
+// Namespaces are where the directory finds what is in no tenant's namespace.
+type Namespaces struct {
+	// Records is the namespace of the records.
+	Records string
+	// System is the installation's, where OpenAPI documents are kept.
+	System string
+}
+
 // Run feeds the directory from a cluster until ctx ends. It may read Secrets in
 // the records' namespace only, and asks only for those of the records' type.
-func (d *Directory) Run(ctx context.Context, config *rest.Config, recordsNamespace string) error {
+func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces) error {
 	core, err := restClient(config, "/api", corev1.SchemeGroupVersion, "application/vnd.kubernetes.protobuf")
 	if err != nil {
 		return err
@@ -40,12 +48,19 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, recordsNamespa
 		return err
 	}
 	stores := d.Stores()
-	isRecord := fields.OneTermEqualSelector("type", string(record.SecretType))
+	isRecord := func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("type", string(record.SecretType)).String()
+	}
+	isDocument := func(o *metav1.ListOptions) {
+		o.LabelSelector = v1alpha1.LabelPublicApi + "," + v1alpha1.LabelManagedBy + "=" + v1alpha1.ManagedBy
+	}
+	everything := func(*metav1.ListOptions) {}
 	reflectors := []*cache.Reflector{
-		reflector(core, "secrets", recordsNamespace, isRecord, &corev1.Secret{}, stores.Records),
-		reflector(latchkey, "apitokens", metav1.NamespaceAll, fields.Everything(), &v1alpha1.ApiToken{}, stores.ApiTokens),
-		reflector(latchkey, "tenants", metav1.NamespaceAll, fields.Everything(), &v1alpha1.Tenant{}, stores.Tenants),
-		reflector(latchkey, "publicapis", metav1.NamespaceAll, fields.Everything(), &v1alpha1.PublicApi{}, stores.PublicApis),
+		reflector(core, "secrets", in.Records, isRecord, &corev1.Secret{}, stores.Records),
+		reflector(latchkey, "apitokens", metav1.NamespaceAll, everything, &v1alpha1.ApiToken{}, stores.ApiTokens),
+		reflector(latchkey, "tenants", metav1.NamespaceAll, everything, &v1alpha1.Tenant{}, stores.Tenants),
+		reflector(latchkey, "publicapis", metav1.NamespaceAll, everything, &v1alpha1.PublicApi{}, stores.PublicApis),
+		reflector(core, "configmaps", in.System, isDocument, &corev1.ConfigMap{}, stores.Documents),
 	}
 	var running sync.WaitGroup
 	for _, r := range reflectors {
@@ -55,9 +70,9 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, recordsNamespa
 	return nil
 }
 
-func reflector(client *rest.RESTClient, resource, namespace string, selector fields.Selector, object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
+func reflector(client *rest.RESTClient, resource, namespace string, selection func(*metav1.ListOptions), object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
 	listWatch := cache.ToListWatcherWithWatchListSemantics(
-		cache.NewListWatchFromClient(client, resource, namespace, selector), client)
+		cache.NewFilteredListWatchFromClient(client, resource, namespace, selection), client)
 	return cache.NewReflectorWithOptions(listWatch, object, store, cache.ReflectorOptions{Name: "directory/" + resource})
 }
 

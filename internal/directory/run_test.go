@@ -54,7 +54,9 @@ func run(t *testing.T, logger *slog.Logger, recordsNamespace string) *directory.
 	d := directory.New(logger)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx, config, recordsNamespace) }()
+	go func() {
+		ended <- d.Run(ctx, config, directory.Namespaces{Records: recordsNamespace, System: v1alpha1.SystemNamespace})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -224,7 +226,7 @@ func TestRunIsNotSyncedWhileAFeedIsForbidden(t *testing.T) {
 
 func TestRunRefusesABrokenConfig(t *testing.T) {
 	d, _ := newDirectory()
-	if err := d.Run(t.Context(), &rest.Config{Host: "://"}, "latchkey-records"); err == nil {
+	if err := d.Run(t.Context(), &rest.Config{Host: "://"}, directory.Namespaces{Records: "latchkey-records", System: "latchkey-system"}); err == nil {
 		t.Error("no error")
 	}
 }

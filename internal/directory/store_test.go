@@ -65,7 +65,7 @@ func TestTransformedObjectsAreSmall(t *testing.T) {
 func TestStoresRefuseOtherObjects(t *testing.T) {
 	_, stores := newDirectory()
 	for name, store := range map[string]cache.ReflectorStore{
-		"records": stores.Records, "apitokens": stores.ApiTokens, "tenants": stores.Tenants, "publicapis": stores.PublicApis,
+		"records": stores.Records, "apitokens": stores.ApiTokens, "tenants": stores.Tenants, "publicapis": stores.PublicApis, "documents": stores.Documents,
 	} {
 		pod := &corev1.Pod{}
 		if store.Add(pod) == nil || store.Update(pod) == nil || store.Delete(pod) == nil || store.Replace([]any{pod}, "1") == nil {
@@ -78,8 +78,8 @@ func TestSyncedOnlyAfterEveryFirstList(t *testing.T) {
 	d, stores := newDirectory()
 	i := directorytest.Issue(t, "acme", expiry)
 	i.Add(t, stores) // events alone are no complete list
-	want := []string{"records", "apitokens", "tenants", "publicapis"}
-	for _, store := range []cache.ReflectorStore{stores.Records, stores.ApiTokens, stores.Tenants, stores.PublicApis} {
+	want := []string{"records", "apitokens", "tenants", "publicapis", "documents"}
+	for _, store := range []cache.ReflectorStore{stores.Records, stores.ApiTokens, stores.Tenants, stores.PublicApis, stores.Documents} {
 		if got := d.Unsynced(); d.Synced() || !slices.Equal(got, want) {
 			t.Errorf("Synced %t, Unsynced %v, want %v", d.Synced(), got, want)
 		}

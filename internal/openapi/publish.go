@@ -25,9 +25,6 @@ type Options struct {
 // maxFindings bounds what is told of a document.
 const maxFindings = 20
 
-// documentPaths is where the document itself is served, below the base path.
-var documentPaths = []string{"/openapi.json", "/openapi.yaml"}
-
 // publisher changes a copy of a document into what is published.
 type publisher struct {
 	Options
@@ -122,8 +119,7 @@ func (p *publisher) unreachable(path string) string {
 	if !within(path, p.BasePath) {
 		return "the path " + path + " is not below " + p.BasePath + ", and so not reachable through Latchkey"
 	}
-	below := path[len(p.BasePath):]
-	if surface.Of(below) == surface.Portal || slices.ContainsFunc(documentPaths, func(own string) bool { return within(below, own) }) {
+	if (surface.Paths{Base: p.BasePath}).Of(path) == surface.Portal {
 		return "the path " + path + " is one of Latchkey's own"
 	}
 	return ""

@@ -48,7 +48,6 @@ func Of(api *v1alpha1.PublicApi) Policy {
 		Retention:       durationOr(spec.Retention, 30*day),
 		NoticeDays:      []int32{14, 7, 1},
 		MaxPerTenant:    1000,
-		Scopes:          []string{v1alpha1.ScopeTokensRead, v1alpha1.ScopeTokensWrite},
 	}
 	if len(spec.NoticeDays) > 0 {
 		p.NoticeDays = slices.Clone(spec.NoticeDays)
@@ -58,10 +57,33 @@ func Of(api *v1alpha1.PublicApi) Policy {
 	if spec.MaxPerTenant > 0 {
 		p.MaxPerTenant = int(spec.MaxPerTenant)
 	}
-	for _, scope := range api.Spec.Scopes {
+	for _, scope := range Scopes(api) {
 		p.Scopes = append(p.Scopes, scope.Name)
 	}
 	return p
+}
+
+// Scopes are what an ApiToken for the PublicApi may ask for: those of Latchkey's own
+// API, those that its spec lists, and those that its OpenAPI document names.
+func Scopes(api *v1alpha1.PublicApi) []v1alpha1.Scope {
+	scopes := []v1alpha1.Scope{
+		{Name: v1alpha1.ScopeTokensRead, Description: "See the tenant's API tokens."},
+		{Name: v1alpha1.ScopeTokensWrite, Description: "Create, change, rotate and revoke the tenant's API tokens."},
+	}
+	more := slices.Clone(api.Spec.Scopes)
+	if d := api.Status.Document; d != nil && api.Spec.OpenAPI != nil {
+		more = append(more, d.Scopes...)
+	}
+	for _, scope := range more {
+		i := slices.IndexFunc(scopes, func(s v1alpha1.Scope) bool { return s.Name == scope.Name })
+		switch {
+		case i < 0:
+			scopes = append(scopes, scope)
+		case scopes[i].Description == "":
+			scopes[i].Description = scope.Description
+		}
+	}
+	return scopes
 }
 
 func durationOr(d *metav1.Duration, fallback time.Duration) time.Duration {

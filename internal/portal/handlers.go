@@ -49,7 +49,7 @@ func (h *handlers) authorize(ctx context.Context, e *exchange, verb, name string
 		scope = v1alpha1.ScopeTokensRead
 	}
 	if !slices.Contains(e.Caller.Token.Scopes, scope) {
-		return insufficientScope(scope)
+		return problem.InsufficientScope(scope)
 	}
 	return nil
 }

@@ -158,7 +158,9 @@ func (i *installation) startServer() {
 	must(i.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- view.Run(ctx, config, v1alpha1.RecordsNamespace) }()
+	go func() {
+		done <- view.Run(ctx, config, directory.Namespaces{Records: v1alpha1.RecordsNamespace, System: v1alpha1.SystemNamespace})
+	}()
 	i.front = httptest.NewServer(handler)
 	i.t.Cleanup(func() {
 		i.front.Close()

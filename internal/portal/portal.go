@@ -1,5 +1,5 @@
 // Package portal answers the requests for Latchkey's own paths on a tenant's host:
-// the API for tokens. The server decides first whose host it is and who calls; the
+// the documentation, and the API for tokens. The server decides first whose host it is and who calls; the
 // portal decides what the caller may do, and reads and writes ApiTokens in the
 // tenant's namespace, never elsewhere.
 package portal
@@ -30,6 +30,8 @@ type Config struct {
 	Directory *directory.Directory
 	// TokenPrefix is what tokens begin with.
 	TokenPrefix string
+	// ProblemBase begins the type URI of problems; problem.DefaultBase if empty.
+	ProblemBase string
 	// ConfirmTimeout is how long the manager may take to confirm a token;
 	// DefaultConfirmTimeout if zero.
 	ConfirmTimeout time.Duration
@@ -44,9 +46,10 @@ const DefaultConfirmTimeout = 10 * time.Second
 
 // Portal answers requests for the portal's paths.
 type Portal struct {
-	config  Config
-	mux     *http.ServeMux
-	reviews *reviews
+	config       Config
+	mux          *http.ServeMux
+	reviews      *reviews
+	publications publications
 }
 
 // Caller is who calls: an API token, or a user of the cluster.
@@ -63,7 +66,9 @@ type Call struct {
 	Tenant *directory.Tenant
 	// API is what is served on the host.
 	API *directory.API
-	// Caller was authenticated by the server.
+	// Origin is where the client reaches the host, such as https://acme.example.com.
+	Origin string
+	// Caller was authenticated by the server; without a Token and a User it is anyone.
 	Caller Caller
 }
 
@@ -74,6 +79,9 @@ func New(config Config) (*Portal, error) {
 	}
 	if config.Clock == nil {
 		config.Clock = clock.RealClock{}
+	}
+	if config.ProblemBase == "" {
+		config.ProblemBase = problem.DefaultBase
 	}
 	if config.ConfirmTimeout == 0 {
 		config.ConfirmTimeout = DefaultConfirmTimeout

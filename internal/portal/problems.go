@@ -17,11 +17,6 @@ func invalid(detail string) *problem.Problem {
 	return &problem.Problem{Code: problem.CodeRequestInvalid, Status: http.StatusBadRequest, Title: "The request is not valid", Detail: detail}
 }
 
-func insufficientScope(scope string) *problem.Problem {
-	return &problem.Problem{Code: problem.CodeInsufficientScope, Status: http.StatusForbidden, Scopes: []string{scope},
-		Title: "The API token lacks a scope", Detail: "This needs the scope " + scope + "."}
-}
-
 func exceedsCaller(exceeds []string) *problem.Problem {
 	return &problem.Problem{Code: problem.CodeExceedsCaller, Status: http.StatusForbidden, Exceeds: exceeds,
 		Title: "A token can't make another that may do more", Detail: "Too much is asked for: " + strings.Join(exceeds, "; ") + "."}

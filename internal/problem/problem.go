@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,7 @@ const (
 	CodeMisdirectedRequest     = "misdirected-request"
 	CodeMethodNotAllowed       = "method-not-allowed"
 	CodeNotFound               = "not-found"
+	CodeDocumentUnavailable    = "document-unavailable"
 	CodeInternal               = "internal-error"
 
 	CodeInsufficientScope     = "insufficient-scope"
@@ -117,6 +119,13 @@ var (
 	// Misdirected answers a connection that was made for another host.
 	Misdirected = &Problem{Code: CodeMisdirectedRequest, Status: http.StatusMisdirectedRequest, Closes: true,
 		Title: "The connection is for another host", Detail: "The TLS connection was made for another host name than the request names. Make a connection of its own for each host."}
+	// DocumentUnavailable answers where an OpenAPI document says what may be asked for,
+	// and has not been read.
+	DocumentUnavailable = &Problem{Code: CodeDocumentUnavailable, Status: http.StatusServiceUnavailable, RetryAfter: 15 * time.Second,
+		Title: "The API's description is not available yet", Detail: "Requests are checked against it, so that none can be served before. Try again shortly."}
+	// UnknownOperation answers what an OpenAPI document does not name.
+	UnknownOperation = &Problem{Code: CodeNotFound, Status: http.StatusNotFound,
+		Title: "The API has no such operation", Detail: "Its documentation lists the operations that there are."}
 	// NotFound answers a path where nothing is.
 	NotFound = &Problem{Code: CodeNotFound, Status: http.StatusNotFound,
 		Title: "There is nothing at this path", Detail: "The API's paths are below its base path; see its documentation."}
@@ -152,6 +161,17 @@ func RequestTooLarge(limit int64) *Problem {
 func MethodNotAllowed(allow string) *Problem {
 	return &Problem{Code: CodeMethodNotAllowed, Status: http.StatusMethodNotAllowed, Allow: allow,
 		Title: "The method is not allowed", Detail: "Allowed here: " + allow}
+}
+
+// InsufficientScope answers a token that lacks the scopes.
+func InsufficientScope(scopes ...string) *Problem {
+	noun := "the scope "
+	if len(scopes) > 1 {
+		noun = "the scopes "
+	}
+	return &Problem{Code: CodeInsufficientScope, Status: http.StatusForbidden, Scopes: scopes,
+		Title:  "The API token lacks a scope",
+		Detail: "This needs " + noun + strings.Join(scopes, " and ") + ", which the token does not have. Ask for a token that has them."}
 }
 
 // BackendUnavailable answers for a backend that did not; cause is logged.

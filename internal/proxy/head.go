@@ -108,6 +108,9 @@ func (h *head) inbound(headers http.Header) {
 
 func (h *head) identity(i *Identity) {
 	h.header(HeaderTenant, i.Tenant)
+	if i.ID == "" {
+		return // no token called
+	}
 	h.header(HeaderTokenID, i.ID)
 	h.header(HeaderTokenName, i.Name)
 	if i.Owner != "" {

@@ -58,7 +58,7 @@ func (s *Server) identifyCaller(c *call, now time.Time) (p *problem.Problem) {
 
 // kubernetesToken takes what looks like one from a request for the portal.
 func (s *Server) kubernetesToken(c *call) (text string, ok bool) {
-	if !c.portal || !s.config.Portal.Manages() || !hasScheme(c.r, "Bearer") {
+	if !c.portal || c.docs || !s.config.Portal.Manages() || !hasScheme(c.r, "Bearer") {
 		return "", false
 	}
 	text, p := credentials(c.r)

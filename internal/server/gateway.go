@@ -140,7 +140,7 @@ func (s *Server) judge(c *call) *problem.Problem {
 		p = guardGatewayUpgrade(c)
 	}
 	if p == nil {
-		p = s.identify(c, s.config.Clock.Now())
+		p = s.judgeCaller(c)
 	}
 	if p != nil {
 		g.refuse(c.w, p, s.realm(c))
@@ -148,6 +148,9 @@ func (s *Server) judge(c *call) *problem.Problem {
 	}
 	h := c.w.Header()
 	h.Set(proxy.HeaderTenant, c.tenant.Name)
+	if c.token == nil {
+		return nil
+	}
 	h.Set(proxy.HeaderTokenID, c.token.ID)
 	h.Set(proxy.HeaderTokenName, c.token.Name)
 	h.Set(proxy.HeaderTokenOwner, c.token.Owner)
@@ -157,6 +160,22 @@ func (s *Server) judge(c *call) *problem.Problem {
 		h.Set(HeaderTokenDaysLeft, strconv.Itoa(left))
 	}
 	return nil
+}
+
+// judgeCaller finds out who calls, if that matters, and whether he may.
+func (s *Server) judgeCaller(c *call) *problem.Problem {
+	switch {
+	case c.anonymous() && c.tenant.Suspended:
+		return problem.TenantSuspended
+	case !c.anonymous():
+		if p := s.identify(c, s.config.Clock.Now()); p != nil {
+			return p
+		}
+	}
+	if c.portal {
+		return nil
+	}
+	return c.permit()
 }
 
 // guardGatewayUpgrade refuses a request to switch protocols where the PublicApi does

@@ -55,6 +55,8 @@ type harness struct {
 	logs      *logBuffer
 	registry  *prometheus.Registry
 	backend   *recorder
+	// api is the PublicApi as it was first delivered.
+	api *v1alpha1.PublicApi
 
 	mu      sync.Mutex
 	secrets []string
@@ -96,6 +98,7 @@ func newHarness(t *testing.T, changes ...func(*setup)) *harness {
 	if !s.unsynced {
 		directorytest.Sync(t, h.stores)
 	}
+	h.api = s.api
 	directorytest.Must(t, h.stores.PublicApis.Add(s.api))
 	for _, tenant := range []string{"acme", "globex"} {
 		directorytest.Must(t, h.stores.Tenants.Add(directorytest.Tenant(tenant)))

@@ -124,7 +124,7 @@ func (h *harness) wantClosedLabels() {
 			"not-found", "internal-error", "rate-limited", "request-too-large", "misdirected-request",
 		},
 		"tenant":   {"acme", "globex", "_other"},
-		"resource": {"records", "apitokens", "tenants", "publicapis"},
+		"resource": {"records", "apitokens", "tenants", "publicapis", "documents"},
 	}
 	families, err := h.registry.Gather()
 	directorytest.Must(h.t, err)

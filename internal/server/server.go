@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/portal"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
@@ -34,6 +35,9 @@ type Config struct {
 	// Surfaces are what this process serves; paths of the others are not found.
 	// surface.All if zero.
 	Surfaces surface.Set
+	// PublicScheme is what clients use where a request arrives in plain HTTP and no
+	// trusted proxy says more; https if empty. It is only shown.
+	PublicScheme string
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Limits bound what clients can use up. Zero values mean no limit.
@@ -89,6 +93,9 @@ func New(config Config) (*Server, error) {
 	if config.Surfaces == 0 {
 		config.Surfaces = surface.All
 	}
+	if config.PublicScheme == "" {
+		config.PublicScheme = "https"
+	}
 	if config.Clock == nil {
 		config.Clock = clock.RealClock{}
 	}
@@ -100,7 +107,7 @@ func New(config Config) (*Server, error) {
 	}
 	var err error
 	if config.Portal == nil {
-		if s.config.Portal, err = portal.New(portal.Config{Directory: config.Directory, Logger: config.Logger}); err != nil {
+		if s.config.Portal, err = portal.New(portal.Config{Directory: config.Directory, ProblemBase: config.ProblemBase, Logger: config.Logger}); err != nil {
 			return nil, err
 		}
 	}
@@ -121,8 +128,13 @@ type call struct {
 	token  *directory.Token
 	// generation is the directory's before anything was looked up in it.
 	generation uint64
-	// portal says that the path is one of Latchkey's own.
-	portal bool
+	// portal says that the path is one of Latchkey's own, docs that it is one of the
+	// documentation's.
+	portal, docs bool
+	// operation is the one of the OpenAPI document that the request asks for, or nil;
+	// allowed are the methods that the document names for its path then.
+	operation *openapi.Operation
+	allowed   []string
 	// user is who calls where no token does: at the portal's paths only.
 	user *portal.User
 	// end closes a request that was registered as under way.
@@ -146,7 +158,11 @@ func (s *Server) handle(c *call) *problem.Problem {
 	if preflight := allowOrigin(c.w, c.r, c.api); preflight {
 		return nil
 	}
-	if p := s.admit(c); p != nil {
+	admit := s.admit
+	if c.anonymous() {
+		admit = s.admitAnonymous
+	}
+	if p := admit(c); p != nil {
 		return p
 	}
 	defer c.end()
@@ -161,6 +177,9 @@ func (s *Server) handle(c *call) *problem.Problem {
 func (s *Server) serveAdmitted(c *call) *problem.Problem {
 	if c.portal {
 		return s.servePortal(c)
+	}
+	if p := c.permit(); p != nil {
+		return p
 	}
 	return s.forward(c)
 }
@@ -192,19 +211,20 @@ func (s *Server) resolve(c *call) *problem.Problem {
 	if c.api, ok = s.config.Directory.API(c.tenant.PublicApi); !ok {
 		return problem.UnknownHost
 	}
-	rest, below := strings.CutPrefix(c.r.URL.EscapedPath(), c.api.BasePath)
-	if !below || rest != "" && rest[0] != '/' || !s.serves(rest) {
+	path, paths := c.r.URL.EscapedPath(), surface.Paths{Base: c.api.BasePath, Docs: c.api.DocsPath}
+	of := paths.Of(path)
+	c.portal = of == surface.Portal
+	c.docs = c.portal && paths.IsDocs(path)
+	switch {
+	case of == 0 || !s.config.Surfaces.Has(of):
+		return problem.NotFound
+	case c.portal && !c.docs && path != c.api.BasePath+describePath && !s.config.Portal.Manages():
+		return problem.NotFound
+	case c.docs && !c.api.HasDocs():
 		return problem.NotFound
 	}
-	c.portal = surface.Of(rest) == surface.Portal
+	c.findOperation(path)
 	return nil
-}
-
-// serves reports whether this process has an answer for a path below the base
-// path.
-func (s *Server) serves(path string) bool {
-	of := surface.Of(path)
-	return s.config.Surfaces.Has(of) && (of == surface.API || path == describePath || s.config.Portal.Manages())
 }
 
 // describePath is where the calling token is described, below the base path.
@@ -300,18 +320,16 @@ func (s *Server) forward(c *call) *problem.Problem {
 		Backend:               c.api.Backend(c.tenant),
 		ResponseHeaderTimeout: c.api.ResponseHeaderTimeout,
 		BodyTimeout:           s.config.Limits.BodyTimeout,
-		Identity: proxy.Identity{
-			Tenant: c.tenant.Name,
-			ID:     c.token.ID,
-			Name:   c.token.Name,
-			Owner:  c.token.Owner,
-			Scopes: c.token.Scopes,
+		Identity:              c.identity(),
+		ClientAddress:         clientAddress(c.r, s.config.TrustedProxies),
+		Scheme:                clientScheme(c.r, s.config.TrustedProxies),
+		WebSocket:             c.api.WebSocket && wantsWebSocket(c.r),
+		OwnsCORS:              len(c.api.AllowedOrigins) > 0,
+		BeforeResponse: func(h http.Header) {
+			if c.token != nil {
+				s.tellExpiry(h, c)
+			}
 		},
-		ClientAddress:  clientAddress(c.r, s.config.TrustedProxies),
-		Scheme:         clientScheme(c.r, s.config.TrustedProxies),
-		WebSocket:      c.api.WebSocket && wantsWebSocket(c.r),
-		OwnsCORS:       len(c.api.AllowedOrigins) > 0,
-		BeforeResponse: func(h http.Header) { s.tellExpiry(h, c) },
 	})
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -334,6 +352,16 @@ func (s *Server) forward(c *call) *problem.Problem {
 	}
 }
 
+// identity is who calls, as the backend is told. Without a token it is the tenant
+// alone.
+func (c *call) identity() proxy.Identity {
+	identity := proxy.Identity{Tenant: c.tenant.Name}
+	if t := c.token; t != nil {
+		identity.ID, identity.Name, identity.Owner, identity.Scopes = t.ID, t.Name, t.Owner, t.Scopes
+	}
+	return identity
+}
+
 // statusClientClosedRequest is what access logs commonly show for a client that
 // did not wait. Nobody receives it.
 const statusClientClosedRequest = 499
@@ -343,9 +371,25 @@ func (s *Server) servePortal(c *call) *problem.Problem {
 	if c.token != nil {
 		s.tellExpiry(c.w.Header(), c)
 	}
-	return s.config.Portal.Serve(c.w, c.r, &portal.Call{
-		Tenant: c.tenant, API: c.api, Caller: portal.Caller{Token: c.token, User: c.user},
-	})
+	call := &portal.Call{Tenant: c.tenant, API: c.api, Origin: s.origin(c), Caller: portal.Caller{Token: c.token, User: c.user}}
+	if c.docs {
+		return s.config.Portal.ServeDocs(c.w, c.r, call)
+	}
+	return s.config.Portal.Serve(c.w, c.r, call)
+}
+
+// origin is where the client reaches the tenant's host, as far as that is known. The
+// port is the one that the client named.
+func (s *Server) origin(c *call) string {
+	scheme := clientScheme(c.r, s.config.TrustedProxies)
+	if scheme == "http" {
+		scheme = s.config.PublicScheme
+	}
+	origin := scheme + "://" + s.realm(c)
+	if i := strings.LastIndexByte(c.r.Host, ':'); i >= 0 && c.r.Host[i+1:] != "" {
+		origin += c.r.Host[i:]
+	}
+	return origin
 }
 
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -122,7 +122,7 @@ func TestTenantMetricsOff(t *testing.T) {
 // How old the directory's view is can be seen.
 func TestDirectoryAgeMetric(t *testing.T) {
 	h := newHarness(t)
-	for _, resource := range []string{"records", "apitokens", "tenants", "publicapis"} {
+	for _, resource := range []string{"records", "apitokens", "tenants", "publicapis", "documents"} {
 		if want := `latchkey_directory_last_event_timestamp_seconds{resource="` + resource + `"} 1.`; !strings.Contains(h.metrics(), want) {
 			t.Errorf("%s is missing in\n%s", want, h.metrics())
 		}

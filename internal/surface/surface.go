@@ -1,10 +1,11 @@
-// Package surface says which paths below a base path are Latchkey's own, and
-// which part of the API server serves them. The server routes by it and the
-// controllers make Ingresses from it, so that the two agree.
+// Package surface says which paths on a tenant's host are Latchkey's own, and which
+// part of the API server serves them. The server routes by it and the controllers
+// make Ingresses from it, so that the two agree.
 package surface
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,8 +15,8 @@ type Set uint8
 const (
 	// API authenticates requests and passes them on to the product's backend.
 	API Set = 1 << iota
-	// Portal answers requests itself: the calling token's own endpoint, and the
-	// API for tokens.
+	// Portal answers requests itself: the documentation, the calling token's own
+	// endpoint, and the API for tokens.
 	Portal
 	// All is every surface in one process.
 	All = API | Portal
@@ -27,33 +28,64 @@ var names = []struct {
 	name string
 }{{API, "api"}, {Portal, "portal"}}
 
+// The paths of the OpenAPI document, below the base path.
+const (
+	DocumentJSON = "/openapi.json"
+	DocumentYAML = "/openapi.yaml"
+)
+
 // portalPaths is the one list of what the portal has below a base path, each with
 // all that is below it. Whoever adds an endpoint adds its path here. None is
 // exact: Traefik prefers the longer rule, and its rule for an exact path may be
 // shorter than that for the base path.
-var portalPaths = []string{"/token", "/tokens"}
+var portalPaths = []string{"/token", "/tokens", DocumentJSON, DocumentYAML}
 
-// PortalPaths are the portal's paths on the hosts of tenants with the base path,
-// the base path included. All that is below them is the portal's too, and all else
-// below the base path is the API's.
-func PortalPaths(basePath string) []string {
-	paths := make([]string, len(portalPaths))
-	for i, p := range portalPaths {
-		paths[i] = basePath + p
+// Paths are those of one PublicApi on its tenants' hosts.
+type Paths struct {
+	// Base begins every path of the API.
+	Base string
+	// Docs is where the documentation is, outside of Base; empty for nowhere.
+	Docs string
+}
+
+// Portal are the portal's paths, each with all that is below it. All else below Base
+// is the API's.
+func (p Paths) Portal() []string {
+	var paths []string
+	for _, own := range portalPaths {
+		paths = append(paths, p.Base+own)
+	}
+	if p.Docs != "" {
+		paths = append(paths, p.Docs)
 	}
 	return paths
 }
 
-// Of is the surface that serves a path, given as it follows the base path. It
+// Of is the surface that serves a path, or 0 for a path that is not Latchkey's. It
 // takes the bytes as they were sent: nothing is decoded.
-func Of(path string) Set {
-	for _, p := range portalPaths {
-		rest, below := strings.CutPrefix(path, p)
-		if below && (rest == "" || rest[0] == '/') {
-			return Portal
-		}
+func (p Paths) Of(path string) Set {
+	switch rest, ok := strings.CutPrefix(path, p.Base); {
+	case p.Docs != "" && below(path, p.Docs):
+		return Portal
+	case !ok || rest != "" && rest[0] != '/':
+		return 0
+	case slices.ContainsFunc(portalPaths, func(own string) bool { return below(rest, own) }):
+		return Portal
 	}
 	return API
+}
+
+// IsDocs says whether a path is the documentation's: the page or what it consists of,
+// or the document.
+func (p Paths) IsDocs(path string) bool {
+	rest, ok := strings.CutPrefix(path, p.Base)
+	return p.Docs != "" && below(path, p.Docs) || ok && (below(rest, DocumentJSON) || below(rest, DocumentYAML))
+}
+
+// below says whether the path is the prefix or below it.
+func below(path, prefix string) bool {
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // Parse reads a comma-separated list such as "api,portal". It refuses an empty

@@ -32,41 +32,84 @@ func TestParse(t *testing.T) {
 	}
 }
 
+var paths = surface.Paths{Base: "/v2/api", Docs: "/help"}
+
 // Paths are compared as sent, and on whole segments.
 func TestOf(t *testing.T) {
 	for path, want := range map[string]surface.Set{
-		"":               surface.API,
-		"/":              surface.API,
-		"/orders":        surface.API,
-		"/orders/token":  surface.API,
-		"/token":         surface.Portal,
-		"/token/":        surface.Portal,
-		"/token/x":       surface.Portal,
-		"/tokenize":      surface.API,
-		"/token/rotate":  surface.Portal,
-		"/tok%65n":       surface.API,
-		"/Token":         surface.API,
-		"/tokens":        surface.Portal,
-		"/tokens/":       surface.Portal,
-		"/tokens/ci":     surface.Portal,
-		"/tokens/ci/x":   surface.Portal,
-		"/tokensearch":   surface.API,
-		"/tokens-of-all": surface.API,
+		"/v2/api":                 surface.API,
+		"/v2/api/":                surface.API,
+		"/v2/api/orders":          surface.API,
+		"/v2/api/orders/token":    surface.API,
+		"/v2/api/token":           surface.Portal,
+		"/v2/api/token/":          surface.Portal,
+		"/v2/api/token/x":         surface.Portal,
+		"/v2/api/tokenize":        surface.API,
+		"/v2/api/token/rotate":    surface.Portal,
+		"/v2/api/tok%65n":         surface.API,
+		"/v2/api/Token":           surface.API,
+		"/v2/api/tokens":          surface.Portal,
+		"/v2/api/tokens/":         surface.Portal,
+		"/v2/api/tokens/ci":       surface.Portal,
+		"/v2/api/tokens/ci/x":     surface.Portal,
+		"/v2/api/tokensearch":     surface.API,
+		"/v2/api/tokens-of-all":   surface.API,
+		"/v2/api/openapi.json":    surface.Portal,
+		"/v2/api/openapi.yaml":    surface.Portal,
+		"/v2/api/openapi.yml":     surface.API,
+		"/v2/api/x/openapi.json":  surface.API,
+		"/help":                   surface.Portal,
+		"/help/":                  surface.Portal,
+		"/help/assets/x.css":      surface.Portal,
+		"/helpers":                0,
+		"/Help":                   0,
+		"/v2":                     0,
+		"/v2/apis":                0,
+		"/v2/api%2ftoken":         0,
+		"/":                       0,
+		"":                        0,
+		"/token":                  0,
+		"/v2/api/help":            surface.API,
+		"/help/../v2/api/tokens":  surface.Portal, // the guard refuses it
+		"/v2/api/openapi.json.gz": surface.API,
 	} {
-		if got := surface.Of(path); got != want {
+		if got := paths.Of(path); got != want {
 			t.Errorf("Of(%q) = %v, want %v", path, got, want)
+		}
+	}
+	if got := (surface.Paths{Base: "/v2/api"}).Of("/help"); got != 0 {
+		t.Errorf("without documentation its path is %v", got)
+	}
+}
+
+func TestIsDocs(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/help": true, "/help/": true, "/help/assets/x.css": true, "/helpers": false,
+		"/v2/api/openapi.json": true, "/v2/api/openapi.yaml": true, "/v2/api/openapi.json/x": true,
+		"/v2/api/token": false, "/v2/api/orders": false, "/openapi.json": false,
+	} {
+		if got := paths.IsDocs(path); got != want {
+			t.Errorf("IsDocs(%q) = %t", path, got)
 		}
 	}
 }
 
 // What an Ingress sends to the portal is what the portal serves.
-func TestPortalPathsAgreeWithOf(t *testing.T) {
-	const base = "/v2/api"
-	for _, p := range surface.PortalPaths(base) {
-		for _, below := range []string{"", "/", "/x"} {
-			if path := p + below; surface.Of(path[len(base):]) != surface.Portal {
-				t.Errorf("%s is the portal's, but not to the server", path)
+func TestPortalAgreesWithOf(t *testing.T) {
+	for _, of := range []surface.Paths{paths, {Base: "/v2/api"}} {
+		for _, p := range of.Portal() {
+			for _, below := range []string{"", "/", "/x"} {
+				if of.Of(p+below) != surface.Portal {
+					t.Errorf("%s is the portal's, but not to the server", p+below)
+				}
 			}
 		}
+	}
+}
+
+// It is on every request's way.
+func TestOfAllocatesNothing(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { paths.Of("/v2/api/orders/7") }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

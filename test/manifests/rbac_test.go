@@ -40,6 +40,7 @@ var rights = map[string]map[string]string{
 		"apitokens.latchkey.dev/status everywhere":                                 "patch",
 		"clusterroles.rbac.authorization.k8s.io latchkey-tenant-admin everywhere":  "bind",
 		"clusterroles.rbac.authorization.k8s.io latchkey-tenant-viewer everywhere": "bind",
+		"configmaps in latchkey-system":                                            "get list watch create update delete",
 		"events in latchkey-system":                                                "create patch",
 		"events.events.k8s.io everywhere":                                          "create patch",
 		"ingresses.networking.k8s.io in latchkey-system":                           "get list watch create patch delete",
@@ -58,6 +59,7 @@ var rights = map[string]map[string]string{
 	"latchkey-portal": {
 		"apitokens.latchkey.dev everywhere":                    "get list watch create update delete",
 		"apitokens.latchkey.dev/status everywhere":             "patch",
+		"configmaps in latchkey-system":                        "list watch",
 		"publicapis.latchkey.dev everywhere":                   "list watch",
 		"secrets in latchkey-records":                          "list watch",
 		"subjectaccessreviews.authorization.k8s.io everywhere": "create",
@@ -83,6 +85,7 @@ var rights = map[string]map[string]string{
 var serverRights = map[string]string{
 	"apitokens.latchkey.dev everywhere":        "get list watch",
 	"apitokens.latchkey.dev/status everywhere": "patch",
+	"configmaps in latchkey-system":            "list watch",
 	"publicapis.latchkey.dev everywhere":       "list watch",
 	"secrets in latchkey-records":              "list watch",
 	"tenants.latchkey.dev everywhere":          "list watch",

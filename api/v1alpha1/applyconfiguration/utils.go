@@ -24,16 +24,24 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ApiTokenStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Backend"):
 		return &apiv1alpha1.BackendApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ConfigMapKey"):
+		return &apiv1alpha1.ConfigMapKeyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CORS"):
 		return &apiv1alpha1.CORSApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Credential"):
 		return &apiv1alpha1.CredentialApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Docs"):
+		return &apiv1alpha1.DocsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Document"):
+		return &apiv1alpha1.DocumentApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuedCredential"):
 		return &apiv1alpha1.IssuedCredentialApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Member"):
 		return &apiv1alpha1.MemberApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Notice"):
 		return &apiv1alpha1.NoticeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OpenAPI"):
+		return &apiv1alpha1.OpenAPIApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PublicApi"):
 		return &apiv1alpha1.PublicApiApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PublicApiSpec"):

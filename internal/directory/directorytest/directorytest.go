@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/document"
 	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -130,10 +131,18 @@ func PublicApi(url string) *v1alpha1.PublicApi {
 	}
 }
 
+// Document is the ConfigMap that keeps the OpenAPI document of a PublicApi.
+func Document(t testing.TB, api *v1alpha1.PublicApi, text string) *corev1.ConfigMap {
+	t.Helper()
+	c, err := (&document.Document{PublicApi: api.Name, Text: []byte(text)}).ConfigMap(v1alpha1.SystemNamespace, api)
+	Must(t, err)
+	return c
+}
+
 // Sync delivers an empty first list to every store.
 func Sync(t testing.TB, stores directory.Stores) {
 	t.Helper()
-	for _, store := range []cache.ReflectorStore{stores.Records, stores.ApiTokens, stores.Tenants, stores.PublicApis} {
+	for _, store := range []cache.ReflectorStore{stores.Records, stores.ApiTokens, stores.Tenants, stores.PublicApis, stores.Documents} {
 		Must(t, store.Replace(nil, ""))
 	}
 }

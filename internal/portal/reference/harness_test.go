@@ -28,7 +28,7 @@ const goodToken = "lk_0123456789_notASecretButInTheTests"
 
 // document describes testdata/openapi.json; change changes it.
 func document(change ...func(*reference.Document)) reference.Document {
-	read, write := []string{"orders:read"}, []string{"orders:write"}
+	read, write := [][]string{{"orders:read"}}, [][]string{{"orders:write"}}
 	d := reference.Document{
 		Title: "Orders API", Version: "1.4.0",
 		Description: "See, make and follow the orders of your account.",

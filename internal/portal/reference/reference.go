@@ -75,8 +75,8 @@ type Operation struct {
 	Method, Path string
 	// Summary is plain text, and Description CommonMark.
 	Summary, Description string
-	// Scopes are what a token needs all of.
-	Scopes []string
+	// Scopes are alternatives: a token needs all scopes of any one of them.
+	Scopes [][]string
 	// Public is what needs no token, and Deprecated what should not be used any more.
 	Public, Deprecated bool
 }

@@ -268,7 +268,7 @@ func TestDocumentsCanNotHarm(t *testing.T) {
 		d.Title, d.Version, d.Description = "<script>alert(2)</script>", `"><script>`, evil
 		d.Contact = reference.Contact{Name: "<b>", URL: "javascript:alert(3)", Email: "a@b?<script>"}
 		d.Scopes = []reference.Scope{{Name: "<script>", Description: "<script>"}}
-		d.Operations = []reference.Operation{{Tag: "<script>", Method: "GET", Path: "/<script>", Summary: "<script>", Description: evil, Scopes: []string{"<script>"}}}
+		d.Operations = []reference.Operation{{Tag: "<script>", Method: "GET", Path: "/<script>", Summary: "<script>", Description: evil, Scopes: [][]string{{"<script>"}}}}
 	})
 	if n := strings.Count(page, "<script"); n != strings.Count(page, "<script src=\"/docs/assets/") || n != 2 {
 		t.Errorf("%d scripts, want the page's own two", n)

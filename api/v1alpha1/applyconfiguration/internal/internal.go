@@ -99,6 +99,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: operations
+      type:
+        scalar: numeric
     - name: previousCredential
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.IssuedCredential
@@ -133,6 +136,16 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.ConfigMapKey
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+      default: openapi.yaml
+    - name: name
+      type:
+        scalar: string
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.Credential
   map:
     fields:
@@ -148,6 +161,45 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: notAfter
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.Docs
+  map:
+    fields:
+    - name: path
+      type:
+        scalar: string
+      default: /docs
+    - name: visibility
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.DocsVisibility
+      default: Public
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.DocsVisibility
+  scalar: string
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.Document
+  map:
+    fields:
+    - name: configMap
+      type:
+        scalar: string
+    - name: digest
+      type:
+        scalar: string
+    - name: operations
+      type:
+        scalar: numeric
+    - name: scopes
+      type:
+        list:
+          elementType:
+            namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.Scope
+          elementRelationship: associative
+          keys:
+          - name
+    - name: title
+      type:
+        scalar: string
+    - name: version
+      type:
+        scalar: string
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.IssuedCredential
   map:
     fields:
@@ -198,6 +250,26 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: days
       type:
         scalar: numeric
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.OpenAPI
+  map:
+    fields:
+    - name: allowAnonymousOperations
+      type:
+        scalar: boolean
+    - name: configMap
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.ConfigMapKey
+    - name: path
+      type:
+        scalar: string
+    - name: refreshInterval
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 5m
+    - name: unknownOperations
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.UnknownOperations
+      default: Deny
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.PublicApi
   map:
     fields:
@@ -229,6 +301,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: cors
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.CORS
+    - name: docs
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.Docs
+      default:
+        path: /docs
+        visibility: Public
+    - name: openAPI
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.OpenAPI
     - name: scopes
       type:
         list:
@@ -258,6 +339,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: document
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.Document
     - name: observedGeneration
       type:
         scalar: numeric
@@ -395,6 +479,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.SelfRotation
       default: Forbidden
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.UnknownOperations
+  scalar: string
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.UpgradeProtocol
   scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition

@@ -20,6 +20,9 @@ type ApiTokenStatusApplyConfiguration struct {
 	// previousCredential is the one before it. It works until its expiresAt,
 	// which is the end of the overlap or of its own time, whichever comes first.
 	PreviousCredential *IssuedCredentialApplyConfiguration `json:"previousCredential,omitempty"`
+	// operations is how many operations of the PublicApi's OpenAPI document the
+	// credential's scopes permit. It is unset where there is no document.
+	Operations *int32 `json:"operations,omitempty"`
 	// useRecordedSince is the instant, in UTC, since when uses are recorded. Of a
 	// credential without a lastUsedAt no more is known than that it was not used
 	// since then, or since it was issued, whichever is later.
@@ -63,6 +66,14 @@ func (b *ApiTokenStatusApplyConfiguration) WithCredential(value *IssuedCredentia
 // If called multiple times, the PreviousCredential field is set to the value of the last call.
 func (b *ApiTokenStatusApplyConfiguration) WithPreviousCredential(value *IssuedCredentialApplyConfiguration) *ApiTokenStatusApplyConfiguration {
 	b.PreviousCredential = value
+	return b
+}
+
+// WithOperations sets the Operations field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Operations field is set to the value of the last call.
+func (b *ApiTokenStatusApplyConfiguration) WithOperations(value int32) *ApiTokenStatusApplyConfiguration {
+	b.Operations = &value
 	return b
 }
 

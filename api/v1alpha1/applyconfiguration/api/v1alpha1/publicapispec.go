@@ -16,11 +16,17 @@ type PublicApiSpecApplyConfiguration struct {
 	// basePath is the path of the Public API on every tenant's host. The backend
 	// gets paths unchanged, this one included. No trailing slash.
 	BasePath *string `json:"basePath,omitempty"`
-	// scopes are what an ApiToken may ask for, besides tokens:read and
-	// tokens:write, which every PublicApi knows. A scope that is not listed
-	// is refused when a credential is issued; taking one from the list later
-	// breaks no live token.
+	// scopes are what an ApiToken may ask for, besides those that the OpenAPI
+	// document names, and tokens:read and tokens:write, which every PublicApi knows.
+	// A scope that is not listed is refused when a credential is issued; taking one
+	// from the list later breaks no live token.
 	Scopes []ScopeApplyConfiguration `json:"scopes,omitempty"`
+	// openAPI is the API's OpenAPI document. Once it is set, requests are held to the
+	// document: until it has been read they are answered 503. Unset means that any
+	// token that works opens everything below the base path.
+	OpenAPI *OpenAPIApplyConfiguration `json:"openAPI,omitempty"`
+	// docs is the page that shows the API's documentation on every tenant's host.
+	Docs *DocsApplyConfiguration `json:"docs,omitempty"`
 	// tokenPolicy bounds the tokens that tenants may have.
 	TokenPolicy *TokenPolicyApplyConfiguration `json:"tokenPolicy,omitempty"`
 	// upgrades are the protocols that a client may switch a request to. An upgraded
@@ -64,6 +70,22 @@ func (b *PublicApiSpecApplyConfiguration) WithScopes(values ...*ScopeApplyConfig
 		}
 		b.Scopes = append(b.Scopes, *values[i])
 	}
+	return b
+}
+
+// WithOpenAPI sets the OpenAPI field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OpenAPI field is set to the value of the last call.
+func (b *PublicApiSpecApplyConfiguration) WithOpenAPI(value *OpenAPIApplyConfiguration) *PublicApiSpecApplyConfiguration {
+	b.OpenAPI = value
+	return b
+}
+
+// WithDocs sets the Docs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Docs field is set to the value of the last call.
+func (b *PublicApiSpecApplyConfiguration) WithDocs(value *DocsApplyConfiguration) *PublicApiSpecApplyConfiguration {
+	b.Docs = value
 	return b
 }
 

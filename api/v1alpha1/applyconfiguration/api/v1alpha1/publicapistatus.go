@@ -13,7 +13,9 @@ import (
 type PublicApiStatusApplyConfiguration struct {
 	// observedGeneration is the metadata.generation that this status is about.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are what the controller found. Known: Ready.
+	// document is the last OpenAPI document that was found good: the one in use.
+	Document *DocumentApplyConfiguration `json:"document,omitempty"`
+	// conditions are what the controller found. Known: Ready, DocumentCurrent.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -28,6 +30,14 @@ func PublicApiStatus() *PublicApiStatusApplyConfiguration {
 // If called multiple times, the ObservedGeneration field is set to the value of the last call.
 func (b *PublicApiStatusApplyConfiguration) WithObservedGeneration(value int64) *PublicApiStatusApplyConfiguration {
 	b.ObservedGeneration = &value
+	return b
+}
+
+// WithDocument sets the Document field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Document field is set to the value of the last call.
+func (b *PublicApiStatusApplyConfiguration) WithDocument(value *DocumentApplyConfiguration) *PublicApiStatusApplyConfiguration {
+	b.Document = value
 	return b
 }
 
