@@ -98,6 +98,12 @@ type ApiTokenSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="each must be a CIDR, such as 192.0.2.0/24 or 2001:db8::/32"
 	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
 
+	// rateLimit is how often this token may call. It can only lower what the PublicApi
+	// allows: both limits hold, so asking for more is no error and has no effect. A
+	// change counts at once, also for the present credential.
+	// +optional
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
+
 	// rotation says what happens when the credential is replaced.
 	// +optional
 	Rotation *Rotation `json:"rotation,omitempty"`

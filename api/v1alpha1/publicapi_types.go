@@ -87,6 +87,11 @@ type PublicApiSpec struct {
 	// which in effect refuses them.
 	// +optional
 	CORS *CORS `json:"cors,omitempty"`
+
+	// rateLimits are how often the API may be called, by one token and by one tenant.
+	// Unset means as often as anybody likes. A change counts at once.
+	// +optional
+	RateLimits *RateLimits `json:"rateLimits,omitempty"`
 }
 
 // UpgradeProtocol is a protocol that a request may be switched to (RFC 9110,

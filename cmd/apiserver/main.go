@@ -28,6 +28,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/portal"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/replicas"
 	"github.com/latchkey-dev/latchkey/internal/server"
 	"github.com/latchkey-dev/latchkey/internal/surface"
 	"github.com/latchkey-dev/latchkey/internal/token"
@@ -48,8 +49,10 @@ type options struct {
 	server     server.Config
 	listeners  server.Listeners
 	namespaces directory.Namespaces
-	uses       usage.Config
-	logs       logging.Options
+	// service is by which replicas that share limits are counted.
+	service string
+	uses    usage.Config
+	logs    logging.Options
 }
 
 func run(ctx context.Context, args []string) error {
@@ -84,6 +87,8 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 			return err
 		}
 	}
+	shared := replicas.New()
+	o.server.Replicas = shared.Count
 	handler, err := server.New(o.server)
 	if err != nil {
 		return err
@@ -95,6 +100,9 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	group, groupContext := errgroup.WithContext(ctx)
 	group.Go(func() error { return view.Run(viewContext, config, o.namespaces) })
 	group.Go(func() error { return uses.Run(viewContext) })
+	if o.service != "" {
+		group.Go(func() error { return shared.Run(viewContext, config, o.namespaces.System, o.service) })
+	}
 	group.Go(func() error {
 		defer stopView()
 		return handler.Run(groupContext, o.listeners, registry)
@@ -140,7 +148,8 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&trusted, "trusted-proxies", "", "comma-separated CIDRs of proxies whose X-Forwarded-For is believed, such as the Ingress controller's pods (default: none)")
 	flags.StringVar(&o.server.PublicScheme, "public-scheme", "https", "https or http: what clients use where a request arrives in plain HTTP and no trusted proxy says otherwise, as documentation tells people")
 	flags.StringVar(&o.namespaces.Records, "records-namespace", v1alpha1.RecordsNamespace, "the namespace of the token records")
-	flags.StringVar(&o.namespaces.System, "system-namespace", v1alpha1.SystemNamespace, "the namespace of this installation, where OpenAPI documents are kept")
+	flags.StringVar(&o.namespaces.System, "system-namespace", v1alpha1.SystemNamespace, "the namespace of this installation, with the OpenAPI documents and the Service")
+	flags.StringVar(&o.service, "service", "", "the Service of this process and its replicas, whose ready endpoints share the rate limits; empty where it is alone")
 	flags.StringVar(&o.listeners.HTTP, "listen", ":8080", "where plain HTTP is served, for an Ingress; empty for nowhere")
 	flags.StringVar(&o.listeners.HTTPS, "tls-listen", "", "where HTTPS is served; needs --tls-cert-file and --tls-key-file")
 	flags.StringVar(&o.listeners.CertFile, "tls-cert-file", "", "the certificate for HTTPS, as PEM; it is read again when it changes")

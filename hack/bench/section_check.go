@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -28,7 +29,11 @@ func (b *bench) measureCheck(ctx context.Context) error {
 		return err
 	}
 	costs := make([][]float64, len(cases))
+	limits := make([][]float64, len(b.tokens)+1)
 	for range b.rounds {
+		for i, tokens := range append([]int{1}, b.tokens...) {
+			limits[i] = append(limits[i], float64(measureLimits(ctx, tokens, b.duration/10)))
+		}
 		for i, c := range cases {
 			cost, err := c.run(ctx, b.duration/10)
 			if err != nil {
@@ -37,9 +42,9 @@ func (b *bench) measureCheck(ctx context.Context) error {
 			costs[i] = append(costs[i], float64(cost))
 		}
 	}
-	t := &table{Section: sectionCheck, Title: "parse, digest, look up and decide, in this process", Columns: []string{"tokens", "known, ns", "unknown, ns"}}
+	t := &table{Section: sectionCheck, Title: "parse, digest, look up and decide, in this process", Columns: []string{"tokens", "known, ns", "unknown, ns", "rate limits, ns"}}
 	for i := 0; i < len(cases); i += 2 {
-		t.add(number("%.0f", float64(cases[i].tokens)), number("%.0f", median(costs[i])), number("%.0f", median(costs[i+1])))
+		t.add(number("%.0f", float64(cases[i].tokens)), number("%.0f", median(costs[i])), number("%.0f", median(costs[i+1])), number("%.0f", median(limits[i/2])))
 	}
 	b.checkCost = time.Duration(median(costs[len(costs)-2]))
 	return b.report.show(t)
@@ -98,4 +103,28 @@ func (c *checkCase) check(plaintext string) policy.Verdict {
 		return policy.Unknown
 	}
 	return policy.Decide(found.State(tenant), time.Now())
+}
+
+// measureLimits is what the decision takes whether a request keeps two rate limits,
+// its token's and its tenant's, with the tokens in turn. It comes after the check.
+func measureLimits(ctx context.Context, tokens int, limit time.Duration) time.Duration {
+	const stride = 1000
+	names := make([]string, tokens)
+	for i := range names {
+		names[i] = fmt.Sprintf("token-%06d", i)
+	}
+	table := ratelimit.New()
+	all := ratelimit.Limit{Requests: 1_000_000_000, Period: time.Second, Burst: 1_000_000_000} // every request passes, and is written down
+	started, decisions := time.Now(), 0
+	for time.Since(started) < limit && ctx.Err() == nil {
+		for range stride {
+			claims := [...]ratelimit.Claim{
+				{Key: table.Key(0, v1alpha1.TenantNamespacePrefix+benchTenant, names[decisions%tokens]), Limit: all},
+				{Key: table.Key(1, "", benchTenant), Limit: all},
+			}
+			table.Take(time.Now(), claims[:])
+			decisions++
+		}
+	}
+	return time.Since(started) / time.Duration(max(1, decisions))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -70,6 +71,8 @@ type API struct {
 	SelfRotation bool
 	// Notice is how long before its expiry a token's user is warned.
 	Notice time.Duration
+	// PerToken and PerTenant are the rate limits, or zero.
+	PerToken, PerTenant ratelimit.Limit
 
 	backend func(t *Tenant) string
 }
@@ -107,6 +110,8 @@ type Token struct {
 	Used bool
 	// NotAfter is the credential's expiry.
 	NotAfter time.Time
+	// RateLimit is the ApiToken's own, beside that of the API.
+	RateLimit ratelimit.Limit
 }
 
 // State is what policy.Decide needs to say whether the token works for the

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -26,7 +27,11 @@ const (
 	voucherHasIssued
 	voucherIssuedIsUsed
 	voucherIssuedIsDropped
-	issuedFlags = 3
+	issuedFlags  = 3
+	voucherFlags = 2 // bytes
+
+	// voucherHasRateLimit follows the flags of both issued credentials.
+	voucherHasRateLimit = voucherHasIssued << (2 * issuedFlags)
 )
 
 // encodeRecord packs what the directory needs of a record:
@@ -85,9 +90,10 @@ func appendTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, t.
 
 // encodeVoucher packs what decides whether an ApiToken's record works:
 //
-//	flags      1 byte
+//	flags      2 bytes
 //	namespace, name
 //	expiry     of spec, if it is set: nothing of the ApiToken works beyond it
+//	rate limit if it is set
 //	issued     for each credential in status whose digest parses: 32 bytes of
 //	           digest, expiry
 //
@@ -95,22 +101,26 @@ func appendTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, t.
 // finalizers of others must not keep it working.
 func encodeVoucher(b []byte, t *v1alpha1.ApiToken) []byte {
 	at := len(b)
-	b = appendText(appendText(append(b, 0), t.Namespace), t.Name)
-	flags := byte(0)
+	b = appendText(appendText(append(b, make([]byte, voucherFlags)...), t.Namespace), t.Name)
+	flags := uint16(0)
 	if t.Spec.Revoked {
 		flags |= voucherRevoked
 	}
 	if t.DeletionTimestamp.IsZero() {
 		b, flags = appendVouched(b, flags, t)
 	}
-	b[at] = flags
+	binary.LittleEndian.PutUint16(b[at:], flags)
 	return b
 }
 
-func appendVouched(b []byte, flags byte, t *v1alpha1.ApiToken) ([]byte, byte) {
+func appendVouched(b []byte, flags uint16, t *v1alpha1.ApiToken) ([]byte, uint16) {
 	if !t.Spec.ExpiresAt.IsZero() {
 		flags |= voucherHasNotAfter
 		b = appendTime(b, t.Spec.ExpiresAt.Time)
+	}
+	if limit := ratelimit.Of(t.Spec.RateLimit); !limit.IsZero() {
+		flags |= voucherHasRateLimit
+		b = appendLimit(b, limit)
 	}
 	shift := 0
 	for _, c := range []*v1alpha1.IssuedCredential{t.Status.Credential, t.Status.PreviousCredential} {
@@ -121,7 +131,7 @@ func appendVouched(b []byte, flags byte, t *v1alpha1.ApiToken) ([]byte, byte) {
 		if err != nil {
 			continue
 		}
-		own := byte(voucherHasIssued)
+		own := uint16(voucherHasIssued)
 		if useIsKnown(t, c) {
 			own |= voucherIssuedIsUsed
 		}
@@ -204,6 +214,7 @@ type voucherView struct {
 	revoked         bool
 	limited         bool
 	notAfter        int64
+	rateLimit       ratelimit.Limit
 	issued          [2]issuedView
 }
 
@@ -215,10 +226,13 @@ type issuedView struct {
 
 func openVoucher(text string) voucherView {
 	u := unpacker{text}
-	flags := u.byte()
+	flags := binary.LittleEndian.Uint16([]byte(u.take(voucherFlags)))
 	v := voucherView{revoked: flags&voucherRevoked != 0, namespace: u.text(), name: u.text()}
 	if v.limited = flags&voucherHasNotAfter != 0; v.limited {
 		v.notAfter = u.varint()
+	}
+	if flags&voucherHasRateLimit != 0 {
+		v.rateLimit = u.limit()
 	}
 	for i := range v.issued {
 		if flags&voucherHasIssued != 0 {

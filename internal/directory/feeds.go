@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/audit"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
 
@@ -303,6 +304,9 @@ func newAPI(a *v1alpha1.PublicApi) *API {
 		api.DocsPath = a.Spec.Docs.Path
 	}
 	api.SelfRotation = a.Spec.TokenPolicy.SelfRotation == v1alpha1.SelfRotationAllowed
+	if limits := a.Spec.RateLimits; limits != nil {
+		api.PerToken, api.PerTenant = ratelimit.Of(limits.PerToken), ratelimit.Of(limits.PerTenant)
+	}
 	api.backend = backendOf(a.Spec.Backend)
 	return api
 }

@@ -103,6 +103,7 @@ func (j *joined) token(digest token.Digest) *Token {
 		Revoked:   j.revoked,
 		Used:      j.used,
 		NotAfter:  time.Unix(j.notAfter, 0).UTC(),
+		RateLimit: v.rateLimit,
 	}
 	if v.name != r.name {
 		t.Name = strings.Clone(v.name)

@@ -1,6 +1,7 @@
 package directory_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -20,6 +22,7 @@ type answer struct {
 	Name, Namespace string
 	Revoked         bool
 	NotAfter        time.Time
+	RateLimit       ratelimit.Limit
 }
 
 // After any sequence of events the directory answers as the slow model does, which
@@ -64,7 +67,7 @@ func (w *world) compare(d *directory.Directory) (found int, difference string) {
 				continue
 			}
 			found++
-			if got := (answer{t.Name, t.Namespace, t.Revoked, t.NotAfter}); got != want || t.Digest != digest || t.Tenant != tenant {
+			if got := (answer{t.Name, t.Namespace, t.Revoked, t.NotAfter, t.RateLimit}); got != want || t.Digest != digest || t.Tenant != tenant {
 				return found, "a token of " + tenant + ": the directory says " + describe(got) + ", the model " + describe(want)
 			}
 		}
@@ -84,6 +87,9 @@ func describe(a answer) string {
 	text := a.Namespace + "/" + a.Name + " until " + a.NotAfter.Format(time.RFC3339)
 	if a.Revoked {
 		text += ", revoked"
+	}
+	if !a.RateLimit.IsZero() {
+		text += fmt.Sprintf(", limited to %+v", a.RateLimit)
 	}
 	return text
 }
@@ -112,7 +118,7 @@ func (w *world) answers() map[question]answer {
 				continue
 			}
 			if notAfter, ok := agreed(r, a, digest); ok {
-				answers[q] = answer{a.Name, a.Namespace, a.Spec.Revoked || dropped(a, digest), notAfter}
+				answers[q] = answer{a.Name, a.Namespace, a.Spec.Revoked || dropped(a, digest), notAfter, ownLimit(a)}
 			}
 		}
 	}
@@ -123,6 +129,15 @@ func (w *world) answers() map[question]answer {
 func dropped(a *v1alpha1.ApiToken, digest token.Digest) bool {
 	previous := a.Status.PreviousCredential
 	return previous != nil && previous.Digest == digest.String() && a.Spec.Rotation != nil && a.Spec.Rotation.DropPrevious == previous.ID
+}
+
+// ownLimit is the ApiToken's, whose burst is as many as its requests unless set.
+func ownLimit(a *v1alpha1.ApiToken) ratelimit.Limit {
+	l := a.Spec.RateLimit
+	if l == nil {
+		return ratelimit.Limit{}
+	}
+	return ratelimit.Limit{Requests: int(l.Requests), Period: time.Minute, Burst: int(cmp.Or(l.Burst, l.Requests))}
 }
 
 // agreed is until when record and ApiToken agree on a credential.

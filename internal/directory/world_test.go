@@ -168,6 +168,9 @@ func (w *world) randomApiToken() *v1alpha1.ApiToken {
 		}
 	}
 	a.Spec.Revoked = w.random.IntN(6) == 0
+	if w.random.IntN(4) == 0 {
+		a.Spec.RateLimit = &v1alpha1.RateLimit{Requests: w.random.Int32N(1000) + 1, Burst: w.random.Int32N(3)}
+	}
 	return a
 }
 

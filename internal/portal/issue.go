@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +91,7 @@ func newObject(e *exchange, asked *tokenapi.NewToken) (*v1alpha1.ApiToken, error
 	spec.Description, spec.Owner = value(asked.Description, ""), value(asked.Owner, "")
 	spec.Scopes, spec.AllowedCIDRs = value(asked.Scopes, nil), value(asked.AllowedCIDRs, nil)
 	if caller := e.Caller.Token; caller != nil {
+		spec.RateLimit = caller.RateLimit.Spec()
 		if asked.Owner == nil {
 			spec.Owner = caller.Owner
 		}
@@ -257,7 +259,7 @@ func (h *handlers) mayRotate(e *exchange, t *v1alpha1.ApiToken, now time.Time) e
 			if err := mayRotateItself(e, t); err != nil {
 				return err
 			}
-		} else if exceeds := append(exceedingScopes(caller, t.Spec.Scopes), exceedingAddresses(caller, t.Spec.AllowedCIDRs)...); len(exceeds) > 0 {
+		} else if exceeds := slices.Concat(exceedingScopes(caller, t.Spec.Scopes), exceedingAddresses(caller, t.Spec.AllowedCIDRs), exceedingRate(caller, t.Spec.RateLimit)); len(exceeds) > 0 {
 			return exceedsCaller(exceeds)
 		}
 	}

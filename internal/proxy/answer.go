@@ -13,11 +13,11 @@ import (
 
 // passHeaders adds what the client may see of a backend's headers to those of the
 // answer.
-func passHeaders(to, from http.Header, ownsCORS bool) {
+func passHeaders(to, from http.Header, request *Request) {
 	options := connectionOptions(from)
 	for name, values := range from {
 		switch {
-		case !answered(name, ownsCORS) || names(options, name):
+		case !answered(name, request) || names(options, name):
 		case to[name] == nil:
 			to[name] = values
 		default:
@@ -28,10 +28,10 @@ func passHeaders(to, from http.Header, ownsCORS bool) {
 
 // passInterim passes on a 1xx answer. What the caller had set for the final answer
 // is there again afterwards.
-func passInterim(w http.ResponseWriter, status int, from http.Header, ownsCORS bool) {
+func passInterim(w http.ResponseWriter, status int, from http.Header, request *Request) {
 	h := w.Header()
 	ours := maps.Clone(h)
-	passHeaders(h, from, ownsCORS)
+	passHeaders(h, from, request)
 	w.WriteHeader(status)
 	clear(h)
 	maps.Copy(h, ours)

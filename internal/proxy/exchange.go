@@ -158,7 +158,7 @@ func (x *exchange) readAnswer() (*http.Response, error) {
 			return nil, errInterims
 		}
 		if x.r.ProtoAtLeast(1, 1) { // HTTP/1.0 has none (RFC 9110, section 15.2)
-			passInterim(x.w, response.StatusCode, response.Header, x.request.OwnsCORS)
+			passInterim(x.w, response.StatusCode, response.Header, x.request)
 		}
 		c.limitHeader()
 	}
@@ -183,7 +183,7 @@ func (x *exchange) stopTimer(response *http.Response) {
 // pass passes on the answer.
 func (x *exchange) pass(response *http.Response) {
 	h := x.w.Header()
-	passHeaders(h, response.Header, x.request.OwnsCORS)
+	passHeaders(h, response.Header, x.request)
 	if x.request.BeforeResponse != nil {
 		x.request.BeforeResponse(h)
 	}

@@ -34,13 +34,21 @@ func forwarded(name string) bool {
 
 // answered says whether a backend's header goes to the client. Framing is kept:
 // net/http, which writes the answer, checks it.
-func answered(name string, ownsCORS bool) bool {
+func answered(name string, request *Request) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
 		return false
 	}
-	return !reserved(name) && (!ownsCORS || !strings.HasPrefix(name, "Access-Control-"))
+	return !reserved(name) && (!request.OwnsCORS || !strings.HasPrefix(name, "Access-Control-")) &&
+		(!request.OwnsRateLimit || !isRateLimit(name))
+}
+
+// isRateLimit says whether a header is one of draft-ietf-httpapi-ratelimit-headers,
+// those of its earlier versions included: RateLimit-Limit and the like.
+func isRateLimit(name string) bool {
+	const first = "Ratelimit"
+	return strings.HasPrefix(name, first) && (len(name) == len(first) || name[len(first)] == '-')
 }
 
 func reserved(name string) bool {

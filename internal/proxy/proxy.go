@@ -67,6 +67,8 @@ type Request struct {
 	WebSocket bool
 	// OwnsCORS says that the backend's CORS headers give way to ours.
 	OwnsCORS bool
+	// OwnsRateLimit says that the backend's RateLimit headers give way to ours.
+	OwnsRateLimit bool
 	// BeforeResponse may add to the answer's headers.
 	BeforeResponse func(http.Header)
 }

@@ -30,7 +30,7 @@ func passUpgrade(ctx context.Context, w http.ResponseWriter, response *http.Resp
 	defer func() { _ = client.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = client.Close() })()
 	h := w.Header()
-	passHeaders(h, response.Header, request.OwnsCORS)
+	passHeaders(h, response.Header, request)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, response.Header["Upgrade"]
 	if request.BeforeResponse != nil {
 		request.BeforeResponse(h)

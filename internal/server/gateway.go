@@ -142,6 +142,10 @@ func (s *Server) judge(c *call) *problem.Problem {
 	if p == nil {
 		p = s.judgeCaller(c)
 	}
+	if p == nil {
+		p = s.limitRate(c)
+		tellLimits(c.w.Header(), c.limits)
+	}
 	if p != nil {
 		g.refuse(c.w, p, s.realm(c))
 		return p

@@ -64,7 +64,7 @@ func newMetrics(s *Server) (*metrics, error) {
 	gauge := func(name, help string, value func() int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 	}
-	for _, collector := range []prometheus.Collector{
+	for _, collector := range append(s.rateMetrics(), []prometheus.Collector{
 		m.requests, m.durations, m.tenants,
 		gauge("latchkey_http_requests_in_flight", "Authenticated requests under way.", s.inflight.count),
 		gauge("latchkey_directory_tokens", "Credentials in the directory, expired ones within retention included.", func() int { return d.Count().Tokens }),
@@ -85,7 +85,7 @@ func newMetrics(s *Server) (*metrics, error) {
 				"When the certificate that is in use expires. It is read again when its files change.", []string{"listener"}, nil),
 			read: m.certificateExpiry,
 		},
-	} {
+	}...) {
 		if err := s.config.Metrics.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/portal"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/surface"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -42,6 +43,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Limits bound what clients can use up. Zero values mean no limit.
 	Limits Limits
+	// Replicas is how many ready replicas share the rate limits, this one included; one
+	// if nil. It must not block.
+	Replicas func() int
 	// Directory knows tenants and tokens.
 	Directory *directory.Directory
 	// Proxy reaches the backends.
@@ -75,6 +79,7 @@ type Server struct {
 	inflight  *inflight
 	tenants   tenantGate
 	badTokens *badTokens
+	rates     *ratelimit.Table
 	metrics   *metrics
 }
 
@@ -104,6 +109,7 @@ func New(config Config) (*Server, error) {
 		inflight:  newInflight(config.Clock),
 		tenants:   tenantGate{limit: int64(config.Limits.RequestsPerTenant)},
 		badTokens: newBadTokens(config.Limits.BadTokensPerMinute),
+		rates:     ratelimit.New(),
 	}
 	var err error
 	if config.Portal == nil {
@@ -137,6 +143,8 @@ type call struct {
 	allowed   []string
 	// user is who calls where no token does: at the portal's paths only.
 	user *portal.User
+	// limits are the rate limits that the request has to keep, or nil.
+	limits *rateLimits
 	// end closes a request that was registered as under way.
 	end func()
 }
@@ -167,14 +175,17 @@ func (s *Server) handle(c *call) *problem.Problem {
 	}
 	defer c.end()
 	p := s.serveAdmitted(c)
-	if p != nil && c.token != nil && context.Cause(c.r.Context()) == nil { // it is not about the token, which still works
-		s.tellExpiry(c.w.Header(), c)
+	if p != nil && context.Cause(c.r.Context()) == nil { // it is not about the token, which still works
+		s.tellStanding(c.w.Header(), c)
 	}
 	return p
 }
 
 // serveAdmitted serves a request whose caller was accepted.
 func (s *Server) serveAdmitted(c *call) *problem.Problem {
+	if p := s.limitRate(c); p != nil {
+		return p
+	}
 	if c.portal {
 		return s.servePortal(c)
 	}
@@ -325,11 +336,8 @@ func (s *Server) forward(c *call) *problem.Problem {
 		Scheme:                clientScheme(c.r, s.config.TrustedProxies),
 		WebSocket:             c.api.WebSocket && wantsWebSocket(c.r),
 		OwnsCORS:              len(c.api.AllowedOrigins) > 0,
-		BeforeResponse: func(h http.Header) {
-			if c.token != nil {
-				s.tellExpiry(h, c)
-			}
-		},
+		OwnsRateLimit:         c.limits != nil,
+		BeforeResponse:        func(h http.Header) { s.tellStanding(h, c) },
 	})
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -352,6 +360,14 @@ func (s *Server) forward(c *call) *problem.Problem {
 	}
 }
 
+// tellStanding tells a client how its token and its limits stand.
+func (s *Server) tellStanding(h http.Header, c *call) {
+	if c.token != nil {
+		s.tellExpiry(h, c)
+	}
+	tellLimits(h, c.limits)
+}
+
 // identity is who calls, as the backend is told. Without a token it is the tenant
 // alone.
 func (c *call) identity() proxy.Identity {
@@ -368,9 +384,7 @@ const statusClientClosedRequest = 499
 
 // servePortal has the portal answer.
 func (s *Server) servePortal(c *call) *problem.Problem {
-	if c.token != nil {
-		s.tellExpiry(c.w.Header(), c)
-	}
+	s.tellStanding(c.w.Header(), c)
 	call := &portal.Call{Tenant: c.tenant, API: c.api, Origin: s.origin(c), Caller: portal.Caller{Token: c.token, User: c.user}}
 	if c.docs {
 		return s.config.Portal.ServeDocs(c.w, c.r, call)

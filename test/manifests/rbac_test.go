@@ -60,6 +60,7 @@ var rights = map[string]map[string]string{
 		"apitokens.latchkey.dev everywhere":                    "get list watch create update delete",
 		"apitokens.latchkey.dev/status everywhere":             "patch",
 		"configmaps in latchkey-system":                        "list watch",
+		"endpointslices.discovery.k8s.io in latchkey-system":   "list watch",
 		"publicapis.latchkey.dev everywhere":                   "list watch",
 		"secrets in latchkey-records":                          "list watch",
 		"subjectaccessreviews.authorization.k8s.io everywhere": "create",
@@ -83,12 +84,13 @@ var rights = map[string]map[string]string{
 }
 
 var serverRights = map[string]string{
-	"apitokens.latchkey.dev everywhere":        "get list watch",
-	"apitokens.latchkey.dev/status everywhere": "patch",
-	"configmaps in latchkey-system":            "list watch",
-	"publicapis.latchkey.dev everywhere":       "list watch",
-	"secrets in latchkey-records":              "list watch",
-	"tenants.latchkey.dev everywhere":          "list watch",
+	"apitokens.latchkey.dev everywhere":                  "get list watch",
+	"apitokens.latchkey.dev/status everywhere":           "patch",
+	"configmaps in latchkey-system":                      "list watch",
+	"endpointslices.discovery.k8s.io in latchkey-system": "list watch",
+	"publicapis.latchkey.dev everywhere":                 "list watch",
+	"secrets in latchkey-records":                        "list watch",
+	"tenants.latchkey.dev everywhere":                    "list watch",
 }
 
 // serviceAccountsRights are what Kubernetes gives to all ServiceAccounts.

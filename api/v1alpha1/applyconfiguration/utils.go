@@ -48,6 +48,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PublicApiSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PublicApiStatus"):
 		return &apiv1alpha1.PublicApiStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RateLimit"):
+		return &apiv1alpha1.RateLimitApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RateLimits"):
+		return &apiv1alpha1.RateLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Rotation"):
 		return &apiv1alpha1.RotationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Scope"):

@@ -20,8 +20,8 @@ const kind = "ApiToken"
 // Serializer reads watches of ApiTokens quickly, and all else (lists, errors, what
 // it can't make sense of) as the given one does. An ApiToken then has only: name,
 // namespace, UID, resource version, deletion timestamp and, in the bookmark that
-// ends the first list, annotations; of spec revoked, expiresAt and rotation's
-// dropPrevious; of status the credentials' ids, digests and times.
+// ends the first list, annotations; of spec revoked, expiresAt, rateLimit and
+// rotation's dropPrevious; of status the credentials' ids, digests and times.
 func Serializer(base runtime.NegotiatedSerializer) runtime.NegotiatedSerializer {
 	return serializer{base}
 }
@@ -132,6 +132,8 @@ func spec(data []byte, s *v1alpha1.ApiTokenSpec) error {
 			s.Revoked, err = boolean(value)
 		case "expiresAt":
 			s.ExpiresAt, err = timestamp(value)
+		case "rateLimit":
+			s.RateLimit, err = rateLimit(value)
 		case "rotation":
 			if !null(value) {
 				s.Rotation = &v1alpha1.Rotation{}
@@ -140,6 +142,25 @@ func spec(data []byte, s *v1alpha1.ApiTokenSpec) error {
 		}
 		return err
 	})
+}
+
+func rateLimit(data []byte) (*v1alpha1.RateLimit, error) {
+	if null(data) {
+		return nil, nil
+	}
+	l := &v1alpha1.RateLimit{}
+	err := eachMember(data, func(key string, value []byte) (err error) {
+		switch key {
+		case "requests":
+			l.Requests, err = integer(value)
+		case "period":
+			l.Period, err = duration(value)
+		case "burst":
+			l.Burst, err = integer(value)
+		}
+		return err
+	})
+	return l, err
 }
 
 func status(data []byte, s *v1alpha1.ApiTokenStatus) error {

@@ -63,6 +63,7 @@ func full() *v1alpha1.ApiToken {
 		Spec: v1alpha1.ApiTokenSpec{
 			Description: `"revoked":true}\`, Owner: "ada", Scopes: []string{"a", "b"}, Revoked: true, ExpiresAt: new(at("2999-12-31T23:59:59Z")),
 			Credential: &v1alpha1.Credential{ID: "0123456789", Digest: digest("a"), IssuedAt: at("2027-01-01T00:00:00Z")},
+			RateLimit:  &v1alpha1.RateLimit{Requests: 100, Period: &metav1.Duration{Duration: 90 * time.Second}, Burst: 7},
 			Rotation:   &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}, DropPrevious: "abcdefghij"},
 		},
 		Status: v1alpha1.ApiTokenStatus{
@@ -86,6 +87,7 @@ func needed(object runtime.Object) any {
 		n.Annotations = t.Annotations
 	}
 	n.Spec.Revoked, n.Spec.ExpiresAt = t.Spec.Revoked, t.Spec.ExpiresAt
+	n.Spec.RateLimit = t.Spec.RateLimit
 	if r := t.Spec.Rotation; r != nil {
 		n.Spec.Rotation = &v1alpha1.Rotation{DropPrevious: r.DropPrevious}
 	}
@@ -127,6 +129,12 @@ func frames(t testing.TB) map[string][]byte {
 		"wrong types":    []byte(head + `"metadata":{"name":7}}}`),
 		"wrong boolean":  []byte(head + `"spec":{"revoked":"yes"}}}`),
 		"wrong time":     []byte(head + `"spec":{"expiresAt":"tomorrow"}}}`),
+		"empty limit":    []byte(head + `"spec":{"rateLimit":{}}}}`),
+		"limit of nulls": []byte(head + `"spec":{"rateLimit":{"requests":null,"period":null,"burst":null}}}}`),
+		"wrong requests": []byte(head + `"spec":{"rateLimit":{"requests":1.5}}}}`),
+		"wrong period":   []byte(head + `"spec":{"rateLimit":{"period":"soon"}}}}`),
+		"many requests":  []byte(head + `"spec":{"rateLimit":{"requests":2147483648}}}}`),
+		"limit twice":    []byte(head + `"spec":{"rateLimit":{"requests":1,"requests":2}}}}`),
 		"revoked twice":  []byte(head + `"spec":{"revoked":true,"revoked":null}}}`),
 		"vouches twice":  []byte(head + `"status":{"credential":{"digest":"a"},"credential":null}}}`),
 		"another case":   []byte(head + `"spec":{"Revoked":true}}}`),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -170,6 +171,23 @@ func boolean(value []byte) (bool, error) {
 		return false, nil
 	}
 	return false, errUnexpected
+}
+
+func integer(value []byte) (int32, error) {
+	if null(value) {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(value), 10, 32)
+	return int32(n), err
+}
+
+func duration(value []byte) (*metav1.Duration, error) {
+	if null(value) {
+		return nil, nil
+	}
+	d := &metav1.Duration{}
+	err := d.UnmarshalJSON(value)
+	return d, err
 }
 
 func timestamp(value []byte) (*metav1.Time, error) {

@@ -67,6 +67,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: owner
       type:
         scalar: string
+    - name: rateLimit
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.RateLimit
     - name: revoked
       type:
         scalar: boolean
@@ -310,6 +313,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: openAPI
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.OpenAPI
+    - name: rateLimits
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.RateLimits
     - name: scopes
       type:
         list:
@@ -345,6 +351,28 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.RateLimit
+  map:
+    fields:
+    - name: burst
+      type:
+        scalar: numeric
+    - name: period
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 1m
+    - name: requests
+      type:
+        scalar: numeric
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.RateLimits
+  map:
+    fields:
+    - name: perTenant
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.RateLimit
+    - name: perToken
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.RateLimit
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.Rotation
   map:
     fields:

@@ -33,6 +33,10 @@ type ApiTokenSpecApplyConfiguration struct {
 	// allowedCIDRs are the client addresses that the token works from, such as
 	// 192.0.2.0/24 or 2001:db8::/32. Empty means from anywhere.
 	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
+	// rateLimit is how often this token may call. It can only lower what the PublicApi
+	// allows: both limits hold, so asking for more is no error and has no effect. A
+	// change counts at once, also for the present credential.
+	RateLimit *RateLimitApplyConfiguration `json:"rateLimit,omitempty"`
 	// rotation says what happens when the credential is replaced.
 	Rotation *RotationApplyConfiguration `json:"rotation,omitempty"`
 	// revoked stops the token at once and for good.
@@ -99,6 +103,14 @@ func (b *ApiTokenSpecApplyConfiguration) WithAllowedCIDRs(values ...string) *Api
 	for i := range values {
 		b.AllowedCIDRs = append(b.AllowedCIDRs, values[i])
 	}
+	return b
+}
+
+// WithRateLimit sets the RateLimit field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RateLimit field is set to the value of the last call.
+func (b *ApiTokenSpecApplyConfiguration) WithRateLimit(value *RateLimitApplyConfiguration) *ApiTokenSpecApplyConfiguration {
+	b.RateLimit = value
 	return b
 }
 

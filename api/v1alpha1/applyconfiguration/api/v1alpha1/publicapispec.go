@@ -36,6 +36,9 @@ type PublicApiSpecApplyConfiguration struct {
 	// it is unset, cross-origin preflight requests need a token like any other,
 	// which in effect refuses them.
 	CORS *CORSApplyConfiguration `json:"cors,omitempty"`
+	// rateLimits are how often the API may be called, by one token and by one tenant.
+	// Unset means as often as anybody likes. A change counts at once.
+	RateLimits *RateLimitsApplyConfiguration `json:"rateLimits,omitempty"`
 }
 
 // PublicApiSpecApplyConfiguration constructs a declarative configuration of the PublicApiSpec type for use with
@@ -112,5 +115,13 @@ func (b *PublicApiSpecApplyConfiguration) WithUpgrades(values ...apiv1alpha1.Upg
 // If called multiple times, the CORS field is set to the value of the last call.
 func (b *PublicApiSpecApplyConfiguration) WithCORS(value *CORSApplyConfiguration) *PublicApiSpecApplyConfiguration {
 	b.CORS = value
+	return b
+}
+
+// WithRateLimits sets the RateLimits field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RateLimits field is set to the value of the last call.
+func (b *PublicApiSpecApplyConfiguration) WithRateLimits(value *RateLimitsApplyConfiguration) *PublicApiSpecApplyConfiguration {
+	b.RateLimits = value
 	return b
 }

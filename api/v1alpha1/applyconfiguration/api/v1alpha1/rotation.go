@@ -13,8 +13,8 @@ import (
 type RotationApplyConfiguration struct {
 	// overlap is how long the replaced credential goes on working, never past its
 	// own expiry, in whole hours, minutes and seconds. 0s (the default) stops it
-	// as soon as its successor works. A second rotation within the overlap ends the
-	// older of the two at once: never do more than two credentials work.
+	// seconds after its successor was issued. A second rotation within the overlap
+	// ends the older of the two at once: never do more than two credentials work.
 	Overlap *v1.Duration `json:"overlap,omitempty"`
 	// dropPrevious is the id of a replaced credential that stops working now,
 	// before its overlap is over, also while no manager runs. Any other id than
