@@ -268,19 +268,19 @@ func PreviousUse(t *v1alpha1.ApiToken, now time.Time) string {
 	return fmt.Sprintf("%s was last used %s and ends %s", previous.ID, stamp(previous.LastUsedAt.Time), stamp(previous.ExpiresAt.Time))
 }
 
-// AskWideScopes asks for ApiTokens with more scopes than a number, or with one like a
-// pattern, whichever the text is. Empty asks nothing.
-func (c *Checks) AskWideScopes(text string) error {
+// AskingWideScopes is the checks that ask as well for ApiTokens with more scopes than
+// a number, or with one like a pattern, whichever the text is. Empty asks nothing.
+func (c Checks) AskingWideScopes(text string) (Checks, error) {
 	n, err := strconv.Atoi(text)
 	switch {
 	case err == nil && n < 0:
-		return fmt.Errorf("%d: must not be negative", n)
+		return c, fmt.Errorf("%d: must not be negative", n)
 	case err == nil:
 		c.MaxScopes = &n
 	case text != "":
 		c.ScopePattern = Pattern(text)
 	}
-	return nil
+	return c, nil
 }
 
 // Pattern compiles a pattern of scopes, in which * stands for anything.

@@ -151,10 +151,10 @@ func TestAllFind(t *testing.T) {
 	}
 }
 
-func TestAskWideScopes(t *testing.T) {
+func TestAskingWideScopes(t *testing.T) {
 	for text, want := range map[string]string{"": "nothing", "0": "more than 0", "3": "more than 3", "*:write": "^.*:write$", "-1": "-1: must not be negative"} {
-		checks, got := audit.Checks{}, "nothing"
-		switch err := checks.AskWideScopes(text); {
+		got := "nothing"
+		switch checks, err := (audit.Checks{}).AskingWideScopes(text); {
 		case err != nil:
 			got = err.Error()
 		case checks.MaxScopes != nil:

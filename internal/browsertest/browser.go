@@ -91,6 +91,7 @@ func launch(path string) error {
 	)
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(allocator)
+	//nolint:fatcontext // one browser for all tests of the process, not a context per call
 	browser.context, browser.cancel = ctx, func() { stop(); stopAllocator() }
 	return chromedp.Do(ctx) // starts it
 }

@@ -21,8 +21,8 @@ func serve(t *testing.T, head, body string) (address string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'self'; img-src * data:")
-		switch {
-		case r.URL.Path == "/page.js":
+		switch r.URL.Path {
+		case "/page.js":
 			w.Header().Set("Content-Type", "text/javascript")
 			_, _ = io.WriteString(w, r.URL.Query().Get("do"))
 		default:

@@ -116,7 +116,8 @@ func (o *auditOptions) Validate() error {
 	if o.output != "" && !slices.Contains(auditOutputs, o.output) {
 		return fmt.Errorf("-o %q: must be one of %s", o.output, strings.Join(auditOutputs, ", "))
 	}
-	if err := o.checks.AskWideScopes(o.wideScopes); err != nil {
+	var err error
+	if o.checks, err = o.checks.AskingWideScopes(o.wideScopes); err != nil {
 		return fmt.Errorf("--wide-scopes %w", err)
 	}
 	const day = 24 * time.Hour

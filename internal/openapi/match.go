@@ -204,11 +204,7 @@ func (m *Matcher) find(path string) *route {
 }
 
 func (n *node) find(path string) *route {
-	text, more := path, false
-	rest := ""
-	if i := strings.IndexByte(path, '/'); i >= 0 {
-		text, rest, more = path[:i], path[i+1:], true
-	}
+	text, rest, more := strings.Cut(path, "/")
 	if to := n.literal(text); to != nil {
 		if r := to.behind(rest, more); r != nil {
 			return r

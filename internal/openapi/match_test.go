@@ -21,7 +21,7 @@ func document(t testing.TB, templates ...string) *openapi.Document {
 	for _, template := range templates {
 		path, methods, _ := strings.Cut(template, " ")
 		fmt.Fprintf(&b, "  %q:\n", path)
-		for _, method := range strings.Fields(methods + " get") {
+		for method := range strings.FieldsSeq(methods + " get") {
 			fmt.Fprintf(&b, "    %s: {}\n", method)
 		}
 	}
@@ -127,10 +127,10 @@ func reference(templates []string, path string) string {
 		for segment := range strings.SplitSeq(template[1:], "/") {
 			pattern += "/" + strings.ReplaceAll(regexp.QuoteMeta(variable.ReplaceAllString(segment, "\x01")), "\x01", "[^/]+")
 			text := variable.ReplaceAllString(segment, "")
-			switch {
-			case text == segment:
+			switch text {
+			case segment:
 				rank += "0"
-			case text == "":
+			case "":
 				rank += "2"
 			default:
 				rank += fmt.Sprintf("1%03d", 999-len(text))
@@ -188,7 +188,7 @@ func BenchmarkMatch(b *testing.B) {
 	}
 	var requests []*http.Request
 	for i := range 40 {
-		requests = append(requests, httptest.NewRequest("GET", fmt.Sprintf("/api/v1/resource%d/1234/items/56", i), nil))
+		requests = append(requests, httptest.NewRequest(http.MethodGet, fmt.Sprintf("/api/v1/resource%d/1234/items/56", i), nil))
 	}
 	b.ReportAllocs()
 	i := 0

@@ -132,8 +132,8 @@ func stored(text string) []byte {
 	for text != "" {
 		n := min(len(text), 0xffff)
 		out = append(out, 0)
-		out = binary.LittleEndian.AppendUint16(out, uint16(n))  //nolint:gosec // at most 65535
-		out = binary.LittleEndian.AppendUint16(out, ^uint16(n)) //nolint:gosec // at most 65535
+		out = binary.LittleEndian.AppendUint16(out, uint16(n))
+		out = binary.LittleEndian.AppendUint16(out, ^uint16(n))
 		out = append(out, text[:n]...)
 		text = text[n:]
 	}

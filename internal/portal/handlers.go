@@ -150,7 +150,8 @@ func checksOf(p *tokenapi.ListTokensParams) (audit.Checks, error) {
 	if p.WideScopes != nil && (wide == "" || len(wide) > maxScopePattern) {
 		return checks, invalid(fmt.Sprintf("wideScopes must be a number, or a pattern of at most %d characters.", maxScopePattern))
 	}
-	if err := checks.AskWideScopes(wide); err != nil {
+	checks, err := checks.AskingWideScopes(wide)
+	if err != nil {
 		return checks, invalid(fmt.Sprintf("wideScopes %v.", err))
 	}
 	return checks, nil

@@ -32,7 +32,8 @@ const maxDebt = 365 * 24 * time.Hour
 func (l Limit) prices() (interval, capacity time.Duration) {
 	requests := time.Duration(l.Requests)
 	interval = max(1, min(l.Period/requests+min(1, l.Period%requests), maxDebt))
-	return interval, interval * max(1, min(time.Duration(l.Burst), maxDebt/interval))
+	burst := max(1, min(int64(l.Burst), int64(maxDebt/interval)))
+	return interval, time.Duration(int64(interval) * burst)
 }
 
 // Share is the part of the limit that one of several replicas enforces: as many

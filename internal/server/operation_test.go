@@ -204,7 +204,7 @@ func TestAnonymousRequestsAreBounded(t *testing.T) {
 	reached, release := make(chan struct{}), make(chan struct{})
 	h := newHarness(t, withContract(func(o *v1alpha1.OpenAPI) { o.AllowAnonymousOperations = true }),
 		withConfig(func(c *server.Config) { c.Limits.RequestsPerTenant = 1 }),
-		withBackend(func(w http.ResponseWriter, _ *http.Request) { reached <- struct{}{}; <-release }))
+		withBackend(func(_ http.ResponseWriter, _ *http.Request) { reached <- struct{}{}; <-release }))
 	h.publish(contract)
 	done := make(chan answer)
 	request := h.request("GET", "/api/v1/status", "")

@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -36,10 +37,10 @@ func (p *placer) walk(err error, keys []string) {
 	}
 	more, context := step(err)
 	if cause := errors.Unwrap(err); context && cause != nil {
-		p.walk(cause, append(keys[:len(keys):len(keys)], more...))
+		p.walk(cause, append(slices.Clip(keys), more...))
 		return
 	}
-	p.add(err, append(keys[:len(keys):len(keys)], more...))
+	p.add(err, append(slices.Clip(keys), more...))
 }
 
 // components are the members of components by what the validator calls what is

@@ -64,8 +64,7 @@ func (p *jsonParser) token(at *place) (json.Token, *Error) {
 		return token, nil
 	}
 	offset := p.begin()
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		offset = max(int(syntax.Offset)-1, 0)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

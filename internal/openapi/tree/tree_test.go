@@ -2,6 +2,7 @@ package tree_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 	}
 	for _, c := range cases {
 		_, err := tree.Parse([]byte(c.source))
-		e, ok := err.(*tree.Error)
+		e, ok := errors.AsType[*tree.Error](err)
 		if !ok {
 			t.Errorf("%.60q: %v", c.source, err)
 			continue
