@@ -129,7 +129,7 @@ type Document struct {
 	// +kubebuilder:validation:MaxLength=256
 	Version string `json:"version,omitempty"`
 
-	// operations is how many operations it has.
+	// operations is how many operations it has that are served below the base path.
 	// +optional
 	Operations int32 `json:"operations,omitempty"`
 

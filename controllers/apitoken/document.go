@@ -25,6 +25,16 @@ type parsedDocument struct {
 	document *openapi.Document
 }
 
+// operationsOf are the operations that are served by the document which a PublicApi's
+// status names; without one, ok is false.
+func (r *Reconciler) operationsOf(ctx context.Context, api *v1alpha1.PublicApi) (served []*openapi.Operation, ok bool, err error) {
+	d, err := r.documentOf(ctx, api)
+	if err != nil || d == nil {
+		return nil, false, err
+	}
+	return d.Served(api.Spec.BasePath), true, nil
+}
+
 // documentOf is the document that a PublicApi's status names, or nil. A cache that
 // does not show it yet is an error: what is counted by another document would have to
 // be written again.
@@ -61,14 +71,10 @@ func (r *Reconciler) documentOf(ctx context.Context, api *v1alpha1.PublicApi) (*
 	return parsed, nil
 }
 
-// callable is how many operations of the document a token with the scopes may call,
-// or nil where there is no document.
-func callable(d *openapi.Document, scopes []string) *int32 {
-	if d == nil {
-		return nil
-	}
+// callable is how many of the operations a token with the scopes may call.
+func callable(operations []*openapi.Operation, scopes []string) *int32 {
 	count := int32(0)
-	for _, o := range d.Operations {
+	for _, o := range operations {
 		if permits(o, scopes) {
 			count++
 		}

@@ -27,8 +27,9 @@ type facts struct {
 	tenant *v1alpha1.Tenant
 	// policy is the PublicApi's, or nil where the tenant's PublicApi is missing.
 	policy *policy.Policy
-	// document is the PublicApi's OpenAPI document, or nil.
-	document *openapi.Document
+	// operations are those of the PublicApi's OpenAPI document, if there is one.
+	operations  []*openapi.Operation
+	hasDocument bool
 	// holder is the name of another ApiToken that holds this one's credential.
 	holder string
 	// live is how many other ApiTokens of the tenant are live.
@@ -105,7 +106,10 @@ func makePlan(f facts) (*plan, error) {
 		refused = p.scopesRefusal(f)
 	}
 	p.status.Credential.Scopes = p.grantedScopes(f)
-	p.status.Operations = callable(f.document, p.status.Credential.Scopes)
+	p.status.Operations = nil
+	if f.hasDocument {
+		p.status.Operations = callable(f.operations, p.status.Credential.Scopes)
+	}
 	p.settle(f, policy.Decide(p.state(f), f.now), refused)
 	return p, p.makeRecord(f)
 }

@@ -179,7 +179,7 @@ func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken) (fac
 	}
 	if api != nil {
 		f.policy = new(policy.Of(api))
-		if f.document, err = r.documentOf(ctx, api); err != nil {
+		if f.operations, f.hasDocument, err = r.operationsOf(ctx, api); err != nil {
 			return f, err
 		}
 	}

@@ -171,8 +171,8 @@ func (r *Reconciler) judge(api *v1alpha1.PublicApi, read *document.Document) ver
 	if err != nil {
 		v.failed = &failure{v1alpha1.ReasonDocumentInvalid, fmt.Sprintf("%s: %v.", read.Source, err)}
 	} else {
-		v.document = describe(api.Name, digest, parsed)
-		v.message = fmt.Sprintf("%d operations, read from %s.", len(parsed.Operations), read.Source)
+		v.document = describe(api, digest, parsed)
+		v.message = fmt.Sprintf("%d operations, read from %s.", v.document.Operations, read.Source)
 		if len(findings) > 0 {
 			v.message += " Not served as written: " + strings.Join(findings, " ")
 		}
@@ -197,10 +197,11 @@ func inspect(api *v1alpha1.PublicApi, text []byte) (parsed *openapi.Document, fi
 	return parsed, findings, nil
 }
 
-func describe(name, digest string, parsed *openapi.Document) *v1alpha1.Document {
+func describe(api *v1alpha1.PublicApi, digest string, parsed *openapi.Document) *v1alpha1.Document {
 	d := &v1alpha1.Document{
-		ConfigMap: document.Name(name), Digest: digest,
-		Title: shortened(parsed.Title), Version: shortened(parsed.Version), Operations: int32(len(parsed.Operations)), //nolint:gosec // openapi.Load bounds them
+		ConfigMap: document.Name(api.Name), Digest: digest,
+		Title: shortened(parsed.Title), Version: shortened(parsed.Version),
+		Operations: int32(len(parsed.Served(api.Spec.BasePath))), //nolint:gosec // openapi.Load bounds them
 	}
 	for _, scope := range parsed.Scopes {
 		d.Scopes = append(d.Scopes, v1alpha1.Scope{Name: scope.Name, Description: shortened(scope.Description)})

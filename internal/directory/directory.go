@@ -65,6 +65,8 @@ type API struct {
 	// read it.
 	DocsPath       string
 	DocsVisibility v1alpha1.DocsVisibility
+	// Scopes are what a token may be given, as people are told.
+	Scopes []v1alpha1.Scope
 	// Policy bounds the tokens that are issued.
 	Policy policy.Policy
 	// SelfRotation says that a token may replace its own credential.

@@ -294,7 +294,7 @@ func newAPI(a *v1alpha1.PublicApi) *API {
 		api.AllowedOrigins = a.Spec.CORS.AllowedOrigins
 	}
 	api.WebSocket = slices.Contains(a.Spec.Upgrades, v1alpha1.UpgradeWebSocket)
-	api.Policy = policy.Of(a)
+	api.Policy, api.Scopes = policy.Of(a), policy.Scopes(a)
 	if o := a.Spec.OpenAPI; o != nil {
 		api.NeedsDocument = true
 		api.AllowUnknown = o.UnknownOperations == v1alpha1.UnknownOperationsAllow

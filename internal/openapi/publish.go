@@ -114,6 +114,14 @@ func (p *publisher) paths() (removed []path) {
 	return removed
 }
 
+// Served are the operations that requests below a base path come to: not those that
+// lie elsewhere, nor where Latchkey answers itself.
+func (d *Document) Served(basePath string) []*Operation {
+	return slices.DeleteFunc(slices.Clone(d.Operations), func(o *Operation) bool {
+		return (surface.Paths{Base: basePath}).Of(o.Path) != surface.API
+	})
+}
+
 // unreachable is why no request for a path comes to the product.
 func (p *publisher) unreachable(path string) string {
 	if !within(path, p.BasePath) {

@@ -57,7 +57,7 @@ func (p *publication) prepare(problemBase string) error {
 
 // referenceTo is what the page tells of an API.
 func referenceTo(api *directory.API, problemBase string) reference.Document {
-	document, paths := api.Document, surface.Paths{Base: api.BasePath, Docs: api.DocsPath}
+	document := api.Document
 	shown := reference.Document{
 		Title: document.Title, Version: document.Version, Description: document.Description,
 		Contact:  reference.Contact(document.Contact),
@@ -70,13 +70,10 @@ func referenceTo(api *directory.API, problemBase string) reference.Document {
 	if shown.Title == "" {
 		shown.Title = "API" // a document without one is valid where its title is empty
 	}
-	for _, scope := range document.Scopes {
+	for _, scope := range api.Scopes {
 		shown.Scopes = append(shown.Scopes, reference.Scope(scope))
 	}
-	for _, o := range document.Operations {
-		if paths.Of(o.Path) != surface.API {
-			continue // not reachable through Latchkey, or Latchkey's own
-		}
+	for _, o := range document.Served(api.BasePath) {
 		shown.Operations = append(shown.Operations, operationOf(api, o))
 	}
 	return shown

@@ -15,7 +15,7 @@ type DocumentApplyConfiguration struct {
 	Title *string `json:"title,omitempty"`
 	// version is the version of the API that the document gives.
 	Version *string `json:"version,omitempty"`
-	// operations is how many operations it has.
+	// operations is how many operations it has that are served below the base path.
 	Operations *int32 `json:"operations,omitempty"`
 	// scopes are those that its operations name, which an ApiToken may ask for.
 	Scopes []ScopeApplyConfiguration `json:"scopes,omitempty"`
