@@ -220,6 +220,13 @@ func TestDocumentFromAConfigMap(t *testing.T) {
 	stored := storedDocument(api)
 	change(t, stored, func(c *corev1.ConfigMap) { c.BinaryData = nil })
 	wantStored(t, api, text)
+	change(t, stored, func(c *corev1.ConfigMap) { c.Labels = nil }) // no replica sees it then
+	testenv.Eventually(t, func() error {
+		if err := get(t, stored); err != nil || !document.IsDocument(stored) {
+			return fmt.Errorf("the labels are %v: %w", stored.Labels, err)
+		}
+		return nil
+	})
 	if err := env.Client.Delete(t.Context(), stored); err != nil {
 		t.Fatal(err)
 	}

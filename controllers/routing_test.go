@@ -31,8 +31,6 @@ func ingressRule(host string, basePaths ...string) networkingv1.IngressRule {
 		paths = append(paths,
 			path(base+"/token", networkingv1.PathTypePrefix, "latchkey-portal"),
 			path(base+"/tokens", networkingv1.PathTypePrefix, "latchkey-portal"),
-			path(base+"/openapi.json", networkingv1.PathTypePrefix, "latchkey-portal"),
-			path(base+"/openapi.yaml", networkingv1.PathTypePrefix, "latchkey-portal"),
 			path(base, networkingv1.PathTypePrefix, "latchkey-apiserver"))
 	}
 	return networkingv1.IngressRule{Host: host, IngressRuleValue: networkingv1.IngressRuleValue{

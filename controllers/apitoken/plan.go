@@ -30,6 +30,8 @@ type facts struct {
 	// operations are those of the PublicApi's OpenAPI document, if there is one.
 	operations  []*openapi.Operation
 	hasDocument bool
+	// countLater says that they are not known at the moment.
+	countLater bool
 	// holder is the name of another ApiToken that holds this one's credential.
 	holder string
 	// live is how many other ApiTokens of the tenant are live.
@@ -46,6 +48,8 @@ type plan struct {
 	status  v1alpha1.ApiTokenStatus
 	// retire says that the ApiToken itself should go.
 	retire bool
+	// later is when what was left open is to be looked at again, or zero.
+	later time.Time
 	// next is when the plan changes without anybody's doing, or zero.
 	next time.Time
 }
@@ -106,12 +110,25 @@ func makePlan(f facts) (*plan, error) {
 		refused = p.scopesRefusal(f)
 	}
 	p.status.Credential.Scopes = p.grantedScopes(f)
-	p.status.Operations = nil
-	if f.hasDocument {
-		p.status.Operations = callable(f.operations, p.status.Credential.Scopes)
-	}
+	p.countOperations(f)
 	p.settle(f, policy.Decide(p.state(f), f.now), refused)
 	return p, p.makeRecord(f)
+}
+
+// recountAfter is when operations are counted that were not known.
+const recountAfter = 10 * time.Second
+
+// countOperations says how many operations the token can call. It is told to people,
+// and nothing waits for it.
+func (p *plan) countOperations(f facts) {
+	switch {
+	case f.countLater:
+		p.later = f.now.Add(recountAfter)
+	case f.hasDocument:
+		p.status.Operations = callable(f.operations, p.status.Credential.Scopes)
+	default:
+		p.status.Operations = nil
+	}
 }
 
 func awaiting(t *v1alpha1.ApiToken) *refusal {
@@ -326,6 +343,7 @@ func (p *plan) settle(f facts, verdict policy.Verdict, refused *refusal) {
 	if refused != nil {
 		instants = append(instants, refused.retry)
 	}
+	instants = append(instants, p.later)
 	p.next, _ = policy.Earliest(f.now, instants...)
 }
 

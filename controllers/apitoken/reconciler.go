@@ -180,7 +180,8 @@ func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken) (fac
 	if api != nil {
 		f.policy = new(policy.Of(api))
 		if f.operations, f.hasDocument, err = r.operationsOf(ctx, api); err != nil {
-			return f, err
+			ctrl.LoggerFrom(ctx).V(1).Info("operations not counted yet", "reason", err.Error())
+			f.countLater = true
 		}
 	}
 	if !needsIssuing(object) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,7 @@ func (r *Reconciler) refreshDocument(ctx context.Context, s *scope) error {
 		return errors.Join(err, r.deleteDocument(ctx, stored))
 	}
 	if err != nil {
+		s.status.Document = nil // a foreign ConfigMap keeps none
 		return err
 	}
 	var known *document.Document
@@ -263,4 +265,21 @@ func (m *memory) forget(uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.apis, uid)
+}
+
+// forgetDeleted forgets the PublicApis that are gone: nobody asks for them to be
+// reconciled.
+func (r *Reconciler) forgetDeleted(ctx context.Context) error {
+	var apis v1alpha1.PublicApiList
+	if err := r.Client.List(ctx, &apis, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list PublicApis: %w", err)
+	}
+	exists := map[types.UID]bool{}
+	for i := range apis.Items {
+		exists[apis.Items[i].UID] = true
+	}
+	r.seen.mu.Lock()
+	defer r.seen.mu.Unlock()
+	maps.DeleteFunc(r.seen.apis, func(uid types.UID, _ remembered) bool { return !exists[uid] })
+	return nil
 }

@@ -62,7 +62,10 @@ func (r *Reconciler) fetch(ctx context.Context, from string, known *document.Doc
 	}
 	request.Header.Set("Accept", "application/vnd.oai.openapi+json, application/vnd.oai.openapi, application/json, application/yaml;q=0.9, */*;q=0.1")
 	request.Header.Set("User-Agent", "latchkey-manager")
-	if known != nil && known.Source == from {
+	if known != nil && known.Source != from {
+		known = nil // its validators are another's
+	}
+	if known != nil {
 		setUnlessEmpty(request.Header, "If-None-Match", known.ETag)
 		setUnlessEmpty(request.Header, "If-Modified-Since", known.LastModified)
 	}

@@ -27,8 +27,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/conditions"
 )
 
-// workers are several, because a backend may take its time to give a document.
-const workers = 4
+// workers are several, because a backend may take its time to give a document, and
+// others' must not wait for it.
+const workers = 16
 
 // Reconciler checks PublicApis and keeps their documents.
 type Reconciler struct {
@@ -81,8 +82,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 // Reconcile checks a PublicApi and sees that its document is current.
 func (r *Reconciler) Reconcile(ctx context.Context, api *v1alpha1.PublicApi) (ctrl.Result, error) {
 	if !api.DeletionTimestamp.IsZero() {
-		r.seen.forget(api.UID)
 		return ctrl.Result{}, nil // the garbage collector takes its document
+	}
+	if err := r.forgetDeleted(ctx); err != nil {
+		return ctrl.Result{}, err
 	}
 	s := &scope{api: api, status: api.Status.DeepCopy()}
 	s.status.ObservedGeneration = api.Generation

@@ -25,7 +25,8 @@ func (r *Reconciler) storedDocument(ctx context.Context, api *v1alpha1.PublicApi
 	if err != nil {
 		return nil, fmt.Errorf("ConfigMap %s/%s: %w", r.SystemNamespace, document.Name(api.Name), err)
 	}
-	if !document.IsDocument(stored) {
+	// What was made for the PublicApi stays ours where somebody took its labels away.
+	if !document.IsDocument(stored) && !metav1.IsControlledBy(stored, api) {
 		return nil, &failure{v1alpha1.ReasonDocumentConflict, fmt.Sprintf(
 			"ConfigMap %s in namespace %s exists and was not made by Latchkey. Delete it, and Latchkey makes its own.", stored.Name, r.SystemNamespace)}
 	}
@@ -35,7 +36,7 @@ func (r *Reconciler) storedDocument(ctx context.Context, api *v1alpha1.PublicApi
 // storeDocument creates or updates the ConfigMap where it keeps something else than
 // what was read. known is what it keeps, or nil.
 func (r *Reconciler) storeDocument(ctx context.Context, api *v1alpha1.PublicApi, stored *corev1.ConfigMap, known, read *document.Document) error {
-	if known != nil && known.Equal(read) && metav1.IsControlledBy(stored, api) {
+	if known != nil && known.Equal(read) && metav1.IsControlledBy(stored, api) && document.IsDocument(stored) {
 		return nil
 	}
 	wanted, err := read.ConfigMap(r.SystemNamespace, api)

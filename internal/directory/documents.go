@@ -3,7 +3,6 @@ package directory
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/document"
 	"github.com/latchkey-dev/latchkey/internal/openapi"
 )
@@ -19,7 +18,7 @@ type storedDocument struct {
 // shrinkDocument leaves one that can't be read without a document: what needs it is
 // closed until the manager has mended it.
 func (d *Directory) shrinkDocument(c *corev1.ConfigMap) *storedDocument {
-	stored := &storedDocument{publicApi: c.Labels[v1alpha1.LabelPublicApi]}
+	stored := &storedDocument{publicApi: document.PublicApiOf(c)}
 	decoded, err := document.Decode(c)
 	if err == nil {
 		stored.document, err = openapi.Load(decoded.Text)

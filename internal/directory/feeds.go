@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/audit"
+	"github.com/latchkey-dev/latchkey/internal/document"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/record"
@@ -114,7 +115,7 @@ func (d *Directory) Stores() Stores {
 		Documents: &store[*corev1.ConfigMap, *storedDocument]{
 			feed: feed{d, feedDocuments}, shrink: d.shrinkDocument, set: d.setDocument, replace: d.replaceDocuments,
 			remove: func(c *corev1.ConfigMap) {
-				d.setDocument(&storedDocument{publicApi: c.Labels[v1alpha1.LabelPublicApi]})
+				d.setDocument(&storedDocument{publicApi: document.PublicApiOf(c)})
 			},
 		},
 	}

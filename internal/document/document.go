@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -100,10 +101,21 @@ func (d *Document) ConfigMap(namespace string, owner *v1alpha1.PublicApi) (*core
 	}, nil
 }
 
-// IsDocument says whether a ConfigMap has the marks of a stored document.
+// PublicApiOf is the name of the PublicApi whose document a ConfigMap keeps by its
+// name, whatever its labels say; empty if by its name it keeps none.
+func PublicApiOf(c *corev1.ConfigMap) string {
+	publicApi, _ := strings.CutPrefix(c.Name, namePrefix)
+	if publicApi == c.Name {
+		return ""
+	}
+	return publicApi
+}
+
+// IsDocument says whether a ConfigMap has the marks of a stored document. A copy of
+// one under another name has not.
 func IsDocument(c *corev1.ConfigMap) bool {
-	return c.Labels[v1alpha1.LabelManagedBy] == v1alpha1.ManagedBy &&
-		c.Labels[v1alpha1.LabelPublicApi] != "" && c.Name == Name(c.Labels[v1alpha1.LabelPublicApi])
+	publicApi := PublicApiOf(c)
+	return publicApi != "" && c.Labels[v1alpha1.LabelPublicApi] == publicApi && c.Labels[v1alpha1.LabelManagedBy] == v1alpha1.ManagedBy
 }
 
 // Decode reads a stored document.

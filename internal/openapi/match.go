@@ -22,6 +22,8 @@ type node struct {
 	// where they are many.
 	literals []edge
 	byText   map[string]*node
+	// byFold are the literals by themselves in lower case, where they are many.
+	byFold map[string]string
 	// patterns are those with variables, the most concrete first.
 	patterns []edge
 	// variable is what follows a segment that is a variable alone.
@@ -129,6 +131,12 @@ func (n *node) next(s segment) *node {
 func (n *node) seal() {
 	if len(n.literals) <= fewLiterals {
 		n.byText = nil
+	} else {
+		n.byFold = make(map[string]string, len(n.literals))
+		for _, e := range n.literals {
+			literal := e.segment.texts[0]
+			n.byFold[strings.ToLower(literal)] = literal
+		}
 	}
 	slices.SortFunc(n.patterns, func(a, b edge) int { return a.segment.compare(b.segment) })
 	for _, e := range slices.Concat(n.literals, n.patterns) {
@@ -146,7 +154,8 @@ func (n *node) seal() {
 // The path decides first, as OpenAPI has it: segment by segment, from the left,
 // literals go before variables with text around them, and those before {variable}
 // alone. A variable stands for one character or more, never for a slash, nor for a
-// segment . or .. as a whole. Case matters, and so does a slash at the end.
+// segment . or .. as a whole, nor for a literal beside it in another case. Case
+// matters, and so does a slash at the end.
 //
 // Percent-encoding does not matter: %6Frders is orders (RFC 3986, section 2.4).
 // Only for delimiters the RFC makes a difference, and backends don't agree on it:
@@ -156,16 +165,55 @@ func (n *node) seal() {
 //
 // HEAD is GET's operation where the document has none for it. OPTIONS is only
 // found where the document names it.
-func (m *Matcher) Match(method, escapedPath string) (operation *Operation, allowed []string) {
+//
+// Where nothing is found, ambiguous says that a reader who is less exact might find an
+// operation all the same: one to whom case, a slash at the end or what is
+// percent-encoded does not matter. Whoever forwards what the document does not name
+// must not forward that.
+func (m *Matcher) Match(method, escapedPath string) (operation *Operation, allowed []string, ambiguous bool) {
 	r := m.route(escapedPath)
 	if r == nil {
-		return nil, nil
+		return nil, nil, m.resembles(escapedPath)
 	}
 	operation = r.operation(method)
 	if operation == nil && method == http.MethodHead {
 		operation = r.operation(http.MethodGet)
 	}
-	return operation, r.allowed
+	return operation, r.allowed, false
+}
+
+// resembles says whether a path is one of the document's to a reader who is not exact.
+func (m *Matcher) resembles(path string) bool {
+	decoded, _, ok := decode(path, false)
+	if !ok {
+		return true // nobody knows how others read it
+	}
+	rest, below := cutPrefixFold(decoded, m.base)
+	return below && m.root.resembles(rest)
+}
+
+func cutPrefixFold(text, prefix string) (rest string, ok bool) {
+	if len(text) < len(prefix) || !strings.EqualFold(text[:len(prefix)], prefix) {
+		return "", false
+	}
+	return text[len(prefix):], true
+}
+
+func (n *node) resembles(path string) bool {
+	text, rest, more := strings.Cut(path, "/")
+	behind := func(to *node) bool {
+		if more && rest != "" {
+			return to.resembles(rest)
+		}
+		withSlash := to.literal("")
+		return to.here != nil || withSlash != nil && withSlash.here != nil
+	}
+	for _, e := range slices.Concat(n.literals, n.patterns) {
+		if e.segment.folded().matches(strings.ToLower(text)) && behind(e.to) {
+			return true
+		}
+	}
+	return text != "" && n.variable != nil && behind(n.variable)
 }
 
 func (r *route) operation(method string) *Operation {
@@ -210,7 +258,7 @@ func (n *node) find(path string) *route {
 			return r
 		}
 	}
-	if text == "" || text == "." || text == ".." {
+	if text == "" || text == "." || text == ".." || n.isMiswritten(text) {
 		return nil
 	}
 	for i := range n.patterns {
@@ -224,6 +272,22 @@ func (n *node) find(path string) *route {
 		return n.variable.behind(rest, more)
 	}
 	return nil
+}
+
+// isMiswritten says whether a segment is a literal that a variable could stand for
+// too, but for its case: Export beside export and {id}. To a backend whose router
+// ignores case it is the literal, whose scopes may be others.
+func (n *node) isMiswritten(text string) bool {
+	if n.byFold != nil {
+		literal, known := n.byFold[strings.ToLower(text)]
+		return known && literal != text
+	}
+	for i := range n.literals {
+		if literal := n.literals[i].segment.texts[0]; len(literal) == len(text) && literal != text && strings.EqualFold(literal, text) {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *node) behind(rest string, more bool) *route {

@@ -55,6 +55,9 @@ func TestMatch(t *testing.T) {
 		{"GET", "/orders/..", ""},
 		{"GET", "/orders/7/", ""},
 		{"GET", "/Orders", ""},
+		{"GET", "/orders/Mine", ""}, // is mine to some, and an id to others
+		{"GET", "/orders/MINE/items", ""},
+		{"GET", "/orders/Mine.json", "/orders/{id}.json"},
 		{"GET", "/a/b", "/a/{x}"},
 		{"GET", "/c/b", "/{y}/b"},
 		{"GET", "/n/1/x", "/n/{user-id}/x"},
@@ -77,7 +80,7 @@ func TestMatch(t *testing.T) {
 		{"GET", "*", ""},
 	}
 	for _, c := range cases {
-		operation, allowed := m.Match(c.method, c.path)
+		operation, allowed, _ := m.Match(c.method, c.path)
 		got := ""
 		switch {
 		case operation != nil:
@@ -108,7 +111,7 @@ func TestMatchIsBounded(t *testing.T) {
 	m := document(t, templates...).Matcher()
 	begin := time.Now()
 	for range 100 {
-		if operation, _ := m.Match("GET", strings.Repeat("/a", 10)+"/none"); operation != nil {
+		if operation, _, _ := m.Match("GET", strings.Repeat("/a", 10)+"/none"); operation != nil {
 			t.Fatal(operation.Path)
 		}
 		m.Match("GET", strings.Repeat("/a", 2000))
@@ -137,17 +140,55 @@ func reference(templates []string, path string) string {
 			}
 			rank += "/"
 		}
-		if regexp.MustCompile(pattern+"$").MatchString(path) && (best == "" || rank < key) {
+		if regexp.MustCompile(pattern+"$").MatchString(path) && !miswritten(templates, template, path) && (best == "" || rank < key) {
 			best, key = template, rank
 		}
 	}
 	return best
 }
 
+// miswritten says whether a variable of the template stands for a literal that
+// another template has in its place, but for its case.
+func miswritten(templates []string, template, path string) bool {
+	shape := func(text string) []string {
+		return strings.Split(regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(text, "{}"), "/")
+	}
+	own, segments := shape(template), strings.Split(path, "/")
+	for i, segment := range own {
+		for _, other := range templates {
+			theirs := shape(other)
+			if strings.Contains(segment, "{}") && len(theirs) > i && slices.Equal(theirs[:i], own[:i]) &&
+				!strings.Contains(theirs[i], "{}") && theirs[i] != segments[i] && strings.EqualFold(theirs[i], segments[i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// What is not found, and yet one of the document's to a reader who is less exact, is
+// told from what is none of it.
+func TestAmbiguousPaths(t *testing.T) {
+	m := document(t, "/orders post", "/orders/export", "/orders/{id}", "/orders/{id}:cancel", "/a/{x}.json", "/shop/list/").Matcher()
+	for path, want := range map[string]bool{
+		"/orders/7%3Acancel": true, "/orders/7%3acancel": true, "/Orders": true, "/orders/": true, "/ORDERS/EXPORT": true, "/orders/Export": true,
+		"/orders/7/": true, "/%4Frders": true, "/a/1.JSON": true, "/shop/list": true, "/Shop/List/": true, "/orders/%zz": true,
+		"/missing": false, "/orders/7/items": false, "/order": false, "/orderss": false, "/": false, "": false, "/a": false, "/a/1.xml": false,
+	} {
+		operation, allowed, ambiguous := m.Match(http.MethodGet, path)
+		if operation != nil || allowed != nil || ambiguous != want {
+			t.Errorf("%s: %v %v ambiguous %t, want %t", path, operation, allowed, ambiguous, want)
+		}
+	}
+	if _, _, ambiguous := m.Match(http.MethodGet, "/orders"); ambiguous {
+		t.Error("what is found is ambiguous")
+	}
+}
+
 // FuzzMatch compares with the rules, told again by other means.
 func FuzzMatch(f *testing.F) {
 	templates := []string{
-		"/", "/a", "/a/", "/a/b", "/a/{x}", "/{x}/b", "/{x}", "/{x}/{y}", "/a/{x}.json", "/a/{x}:b", "/a/b/{x}/c", "/a/{x}/c/d", "/a/b{x}b", "/{x}/b/c/{y}/", "/a/{x}-{y}:z",
+		"/", "/a", "/a/", "/a/b", "/a/{x}", "/a/C/d", "/{x}/b", "/{x}", "/{x}/{y}", "/a/{x}.json", "/a/{x}:b", "/a/b/{x}/c", "/a/{x}/c/d", "/a/b{x}b", "/{x}/b/c/{y}/", "/a/{x}-{y}:z",
 	}
 	m := document(f, templates...).Matcher()
 	for _, template := range templates {
@@ -161,7 +202,7 @@ func FuzzMatch(f *testing.F) {
 			return
 		}
 		got := ""
-		if operation, _ := m.Match("GET", path); operation != nil {
+		if operation, _, _ := m.Match("GET", path); operation != nil {
 			got = operation.Path
 		}
 		if want := reference(templates, path); got != want {
@@ -193,7 +234,7 @@ func BenchmarkMatch(b *testing.B) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		if operation, _ := m.Match("GET", requests[i%40].URL.EscapedPath()); operation == nil {
+		if operation, _, _ := m.Match("GET", requests[i%40].URL.EscapedPath()); operation == nil {
 			b.Fatal("no match")
 		}
 		i++

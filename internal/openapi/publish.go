@@ -118,7 +118,7 @@ func (p *publisher) paths() (removed []path) {
 // lie elsewhere, nor where Latchkey answers itself.
 func (d *Document) Served(basePath string) []*Operation {
 	return slices.DeleteFunc(slices.Clone(d.Operations), func(o *Operation) bool {
-		return (surface.Paths{Base: basePath}).Of(o.Path) != surface.API
+		return (surface.Paths{Base: basePath, Document: true}).Of(o.Path) != surface.API
 	})
 }
 
@@ -127,7 +127,7 @@ func (p *publisher) unreachable(path string) string {
 	if !within(path, p.BasePath) {
 		return "the path " + path + " is not below " + p.BasePath + ", and so not reachable through Latchkey"
 	}
-	if (surface.Paths{Base: p.BasePath}).Of(path) == surface.Portal {
+	if (surface.Paths{Base: p.BasePath, Document: true}).Of(path) == surface.Portal {
 		return "the path " + path + " is one of Latchkey's own"
 	}
 	return ""

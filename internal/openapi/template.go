@@ -24,6 +24,15 @@ func (s segment) variable() bool { return len(s.texts) == 2 && s.texts[0] == "" 
 // shape is what two segments have in common that match the same.
 func (s segment) shape() string { return strings.Join(s.texts, "{}") }
 
+// folded is the segment in lower case.
+func (s segment) folded() segment {
+	lower := make([]string, len(s.texts))
+	for i, text := range s.texts {
+		lower[i] = strings.ToLower(text)
+	}
+	return segment{lower}
+}
+
 // compare puts the more concrete segment first: literals, then those with more
 // text, then those with fewer variables.
 func (s segment) compare(o segment) int {

@@ -100,6 +100,25 @@ func TestUnauthenticatedSurface(t *testing.T) {
 	}
 	change(v1alpha1.DocsAuthenticated, http.StatusUnauthorized)
 	change(v1alpha1.DocsDisabled, http.StatusNotFound)
+
+	// With CORS, preflights are answered before anything is known of who calls, as
+	// browsers want it (Fetch standard, section 3.3.2), and with nothing but CORS' headers.
+	testenv.Eventually(t, func() error {
+		must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
+		i.api.Spec.CORS = &v1alpha1.CORS{AllowedOrigins: []string{"https://evil.example"}}
+		return env.Client.Update(t.Context(), i.api)
+	})
+	testenv.Eventually(t, func() error {
+		if status := i.bare(http.MethodOptions, "/api/v1/orders"); status != http.StatusNoContent {
+			return fmt.Errorf("a preflight is answered %d", status)
+		}
+		return nil
+	})
+	for _, line := range i.answered(t) {
+		if !strings.HasPrefix(line, "OPTIONS /api/v1") || !strings.HasSuffix(line, " 204") {
+			t.Errorf("with CORS this is answered without a token: %s", line)
+		}
+	}
 }
 
 // contentHash is what in an asset's name changes with its content.
@@ -107,21 +126,35 @@ var contentHash = regexp.MustCompile(`-[0-9a-f]{16}\.`)
 
 var walkedMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"}
 
-// walk asks for every path in every form without a token, and returns what was
-// answered.
-func (i *installation) walk(t *testing.T) (answered []string) {
+// walkedPaths are all that Latchkey knows, and some that others do.
+func walkedPaths(t *testing.T) []string {
 	t.Helper()
 	paths, err := reference.Paths("/docs")
 	must(t, err)
-	paths = append(paths, "/", "/api", "/api/v1", "/settings", "/healthz", "/readyz", "/metrics", "/debug/pprof/", "/auth/nginx",
+	return append(paths, "/", "/api", "/api/v1", "/settings", "/healthz", "/readyz", "/metrics", "/debug/pprof/", "/auth/nginx",
 		"/api/v1/openapi.json", "/api/v1/openapi.yaml", "/api/v1/status", "/api/v1/orders", "/api/v1/missing",
 		"/api/v1/token", "/api/v1/token/rotate", "/api/v1/tokens", "/api/v1/tokens/ci", "/api/v1/tokens/ci/rotate")
-	for _, path := range paths {
+}
+
+// answered are the paths that are answered without a token, with the methods.
+func (i *installation) answered(t *testing.T) (answered []string) {
+	t.Helper()
+	for _, path := range walkedPaths(t) {
 		for _, method := range walkedMethods {
 			if status := i.bare(method, path); !slices.Contains(refusals, status) {
 				answered = append(answered, fmt.Sprintf("%s %s %d", method, contentHash.ReplaceAllString(path, "-HASH."), status))
 			}
 		}
+	}
+	slices.Sort(answered)
+	return answered
+}
+
+// walk is answered, and finds that no other form of a path is.
+func (i *installation) walk(t *testing.T) []string {
+	t.Helper()
+	paths := walkedPaths(t)
+	for _, path := range paths {
 		for _, form := range forms(path) {
 			if slices.Contains(paths, form) {
 				continue
@@ -133,8 +166,7 @@ func (i *installation) walk(t *testing.T) (answered []string) {
 			}
 		}
 	}
-	slices.Sort(answered)
-	return answered
+	return i.answered(t)
 }
 
 // bare sends exactly the target, which net/http's client would tidy, and returns the

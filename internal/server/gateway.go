@@ -151,14 +151,17 @@ func (s *Server) judge(c *call) *problem.Problem {
 		return p
 	}
 	h := c.w.Header()
-	h.Set(proxy.HeaderTenant, c.tenant.Name)
+	// All five, empty where no token called: Envoy only replaces what the answer names,
+	// and would pass on what its client sent otherwise.
+	identity := c.identity()
+	h.Set(proxy.HeaderTenant, identity.Tenant)
+	h.Set(proxy.HeaderTokenID, identity.ID)
+	h.Set(proxy.HeaderTokenName, identity.Name)
+	h.Set(proxy.HeaderTokenOwner, identity.Owner)
+	h.Set(proxy.HeaderTokenScopes, strings.Join(identity.Scopes, " "))
 	if c.token == nil {
 		return nil
 	}
-	h.Set(proxy.HeaderTokenID, c.token.ID)
-	h.Set(proxy.HeaderTokenName, c.token.Name)
-	h.Set(proxy.HeaderTokenOwner, c.token.Owner)
-	h.Set(proxy.HeaderTokenScopes, strings.Join(c.token.Scopes, " "))
 	h.Set(HeaderTokenExpires, rfc3339(c.token.NotAfter))
 	if left := s.daysLeft(c); left > 0 {
 		h.Set(HeaderTokenDaysLeft, strconv.Itoa(left))

@@ -13,7 +13,7 @@ import (
 // CVE-2025-66490).
 func (c *call) findOperation(path string) {
 	if !c.portal && c.api.Routes != nil {
-		c.operation, c.allowed = c.api.Routes.Match(c.r.Method, path)
+		c.operation, c.allowed, c.ambiguous = c.api.Routes.Match(c.r.Method, path)
 	}
 }
 
@@ -35,7 +35,9 @@ func (s *Server) admitAnonymous(c *call) *problem.Problem {
 	if c.tenant.Suspended && !c.docs {
 		return problem.TenantSuspended
 	}
-	leave, ok := s.tenants.enter(c.tenant.Name)
+	// Apart from those with a token, so that nobody without one can use up the
+	// tenant's. No tenant's name has a space.
+	leave, ok := s.tenants.enter(c.tenant.Name + " anonymous")
 	if !ok {
 		return problem.TooManyRequests
 	}
@@ -52,6 +54,8 @@ func (c *call) permit() *problem.Problem {
 		return problem.DocumentUnavailable
 	case c.operation != nil:
 		return c.permitScopes()
+	case c.ambiguous: // a backend might take it for an operation that needs scopes
+		return problem.UnknownOperation
 	case c.api.AllowUnknown:
 		return nil
 	case len(c.allowed) > 0:

@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +140,10 @@ func TestUnknownOperationsAllowed(t *testing.T) {
 	h.do(h.request("PUT", "/api/v1/orders", plaintext)).wantStatus(t, 200)
 	h.get("/api/v1/orders", plaintext).wantProblem(t, 403, "insufficient-scope")
 	h.get("/api/v1/missing", "").wantProblem(t, 401, "authorization-missing")
+	// What a backend could take for an operation with scopes is not let past them.
+	for _, path := range []string{"/orders/", "/Orders", "/ORDERS/export", "/orders/Export", "/orders/7/", "/%4Frders/7/"} {
+		h.get("/api/v1"+path, plaintext).wantProblem(t, 404, "not-found")
+	}
 }
 
 // A document that was never read closes everything, and its end does too.
@@ -199,7 +204,7 @@ func TestAnonymousOperations(t *testing.T) {
 	h.get("/api/v1/status", "").wantProblem(t, 403, "tenant-suspended")
 }
 
-// Anonymous requests count among their tenant's.
+// Anonymous requests have a bound of their own.
 func TestAnonymousRequestsAreBounded(t *testing.T) {
 	reached, release := make(chan struct{}), make(chan struct{})
 	h := newHarness(t, withContract(func(o *v1alpha1.OpenAPI) { o.AllowAnonymousOperations = true }),
@@ -211,7 +216,11 @@ func TestAnonymousRequestsAreBounded(t *testing.T) {
 	go func() { done <- h.do(request) }()
 	<-reached
 	h.get("/api/v1/status", "").wantProblem(t, 429, "rate-limited")
+	withToken := h.request("GET", "/api/v1/me", h.issue("acme").Token.Reveal())
+	go func() { done <- h.do(withToken) }() // has room of its own
+	<-reached
 	close(release)
+	(<-done).wantStatus(t, 200)
 	(<-done).wantStatus(t, 200)
 }
 
@@ -230,4 +239,73 @@ func TestDocumentsAndPublicApisInAnyOrder(t *testing.T) {
 	api.Spec.OpenAPI = nil
 	directorytest.Must(t, h.stores.PublicApis.Replace([]any{api}, "2"))
 	h.get("/api/v1/missing", plaintext).wantStatus(t, 200)
+}
+
+// A copy of the stored document, as somebody makes a backup, is none, and neither it
+// nor its end takes the document away.
+func TestCopiesOfADocument(t *testing.T) {
+	h := newHarness(t, withBackend(answering), withContract(nil))
+	h.publish(contract)
+	plaintext := h.issue("acme").Token.Reveal()
+	for _, name := range []string{"openapi-default-backup", "backup", "openapi-"} {
+		backup := directorytest.Document(t, directorytest.PublicApi(""), contract)
+		backup.Name = name
+		directorytest.Must(t, h.stores.Documents.Add(backup))
+		h.get("/api/v1/orders", plaintext).wantStatus(t, 200)
+		directorytest.Must(t, h.stores.Documents.Delete(backup))
+		h.get("/api/v1/orders", plaintext).wantStatus(t, 200)
+	}
+}
+
+// Gateways are told by the same contract, and who calls without a token has no
+// identity but the tenant, whatever the client sent (Traefik CVE-2026-41181).
+func TestGatewaysAndTheContract(t *testing.T) {
+	h := newHarness(t, withContract(func(o *v1alpha1.OpenAPI) { o.AllowAnonymousOperations = true }))
+	gateway := httptest.NewServer(h.handler.GatewayHandler())
+	defer gateway.Close()
+	ask := func(method, path, plaintext string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, gateway.URL+"/auth/envoy"+path, nil)
+		directorytest.Must(t, err)
+		r.Host = acmeHost
+		r.Header.Set("Latchkey-Token-Scopes", "admin")
+		if plaintext != "" {
+			r.Header.Set("Authorization", "token "+plaintext)
+		}
+		response, err := gateway.Client().Do(r)
+		directorytest.Must(t, err)
+		directorytest.Must(t, response.Body.Close())
+		return response
+	}
+	reader := h.issue("acme", withScopes("orders:read")).Token.Reveal()
+	if got := ask("GET", "/api/v1/orders", reader).Header.Get(server.HeaderProblem); got != "document-unavailable" {
+		t.Errorf("without a document: %q", got)
+	}
+	h.publish(contract)
+	for _, c := range []struct{ method, path, plaintext, problem string }{
+		{"GET", "/api/v1/orders", reader, ""},
+		{"POST", "/api/v1/orders", reader, "insufficient-scope"},
+		{"GET", "/api/v1/missing", reader, "not-found"},
+		{"PUT", "/api/v1/orders", reader, "method-not-allowed"},
+		{"GET", "/api/v1/orders", "", "authorization-missing"},
+		{"GET", "/api/v1/status", "", ""},
+		{"GET", "/docs", "", "not-found"},
+		{"GET", "/api/v1/openapi.json", "", "not-found"},
+	} {
+		if got := ask(c.method, c.path, c.plaintext).Header.Get(server.HeaderProblem); got != c.problem {
+			t.Errorf("%s %s: %q, want %q", c.method, c.path, got, c.problem)
+		}
+	}
+	answer := ask("GET", "/api/v1/status", "")
+	for _, name := range []string{"Latchkey-Token-Id", "Latchkey-Token-Name", "Latchkey-Token-Owner", "Latchkey-Token-Scopes"} {
+		if values, named := answer.Header[name]; !named || strings.Join(values, "") != "" {
+			t.Errorf("%s: %q, want it named and empty", name, values)
+		}
+	}
+	suspended := directorytest.Tenant("acme")
+	suspended.Spec.Suspended = true
+	directorytest.Must(t, h.stores.Tenants.Update(suspended))
+	if got := ask("GET", "/api/v1/status", "").Header.Get(server.HeaderProblem); got != "tenant-suspended" {
+		t.Errorf("suspended: %q", got)
+	}
 }

@@ -29,6 +29,8 @@ const (
 	limitOwn
 	// limitAccount is that of all tokens of the tenant.
 	limitAccount
+	// limitAnonymous is that of all requests for the tenant without a token.
+	limitAnonymous
 	// limitPortal is added at Latchkey's own paths, which count apart: a token that
 	// has used up its limit can still be revoked there.
 	limitPortal
@@ -54,8 +56,9 @@ func (l *rateLimits) add(name string, key ratelimit.Key, whole ratelimit.Limit) 
 	l.count++
 }
 
-// limitRate counts a request, or says why it is one too many. One without a token
-// counts for the account alone. Users of the cluster are not counted: they mend what
+// limitRate counts a request, or says why it is one too many. Those without a token
+// count together, apart from the account's, by the account's limit: nobody without one
+// can use up what tokens may. Users of the cluster are not counted: they mend what
 // tokens do. Nor is reading documentation, which costs next to nothing.
 func (s *Server) limitRate(c *call) *problem.Problem {
 	own := c.token != nil && !c.token.RateLimit.IsZero()
@@ -83,6 +86,10 @@ func (s *Server) limitsOf(c *call) *rateLimits {
 	}
 	if c.token != nil {
 		l.addToken(c, func(kind limitKind) ratelimit.Key { return key(kind, c.token.Namespace, c.token.Name) })
+	}
+	if c.token == nil {
+		l.add("anonymous", key(limitAnonymous, "", c.tenant.Name), c.api.PerTenant)
+		return l
 	}
 	l.add("account", key(limitAccount, "", c.tenant.Name), c.api.PerTenant)
 	return l
@@ -118,8 +125,11 @@ func (l *rateLimits) problem() *problem.Problem {
 		}
 	}
 	title, who := "The token sent too many requests", "This token"
-	if l.names[worst] == "account" {
+	switch l.names[worst] {
+	case "account":
 		title, who = "The account sent too many requests", "The tokens of this account together"
+	case "anonymous":
+		title, who = "Too many requests were sent without a token", "All who call without a token together"
 	}
 	whole, wait := l.whole[worst], time.Duration(wholeSeconds(l.claims[worst].Next))*time.Second
 	return &problem.Problem{

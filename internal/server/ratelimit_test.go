@@ -330,8 +330,9 @@ func TestGatewayIsToldOfRateLimits(t *testing.T) {
 	})
 }
 
-// Requests to public operations without a token count for the account.
-func TestAnonymousRequestsCountForTheAccount(t *testing.T) {
+// Requests to public operations without a token count together, and take nothing from
+// the account's tokens.
+func TestAnonymousRequestsCountApart(t *testing.T) {
 	h := newHarness(t, withBackend(answering), withContract(func(o *v1alpha1.OpenAPI) { o.AllowAnonymousOperations = true }),
 		withAPI(func(s *v1alpha1.PublicApiSpec) {
 			s.RateLimits = &v1alpha1.RateLimits{
@@ -343,10 +344,12 @@ func TestAnonymousRequestsCountForTheAccount(t *testing.T) {
 	for range 2 {
 		got := h.get("/api/v1/status", "")
 		got.wantStatus(t, 200)
-		if standing := got.Header.Get("RateLimit"); !strings.HasPrefix(standing, `"account";`) {
+		if standing := got.Header.Get("RateLimit"); !strings.HasPrefix(standing, `"anonymous";`) {
 			t.Errorf("RateLimit: %s", standing)
 		}
 	}
 	h.get("/api/v1/status", "").wantProblem(t, 429, "rate-limited")
-	h.get("/api/v1/me", h.issue("acme").Token.Reveal()).wantProblem(t, 429, "rate-limited")
+	plaintext := h.issue("acme").Token.Reveal()
+	h.get("/api/v1/missing", plaintext).wantProblem(t, 404, "not-found") // is not counted
+	h.get("/api/v1/me", plaintext).wantStatus(t, 200)
 }

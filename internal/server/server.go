@@ -138,9 +138,11 @@ type call struct {
 	// documentation's.
 	portal, docs bool
 	// operation is the one of the OpenAPI document that the request asks for, or nil;
-	// allowed are the methods that the document names for its path then.
+	// allowed are the methods that the document names for its path then, and ambiguous
+	// says that others might find one.
 	operation *openapi.Operation
 	allowed   []string
+	ambiguous bool
 	// user is who calls where no token does: at the portal's paths only.
 	user *portal.User
 	// limits are the rate limits that the request has to keep, or nil.
@@ -183,14 +185,16 @@ func (s *Server) handle(c *call) *problem.Problem {
 
 // serveAdmitted serves a request whose caller was accepted.
 func (s *Server) serveAdmitted(c *call) *problem.Problem {
+	if !c.portal {
+		if p := c.permit(); p != nil {
+			return p
+		}
+	}
 	if p := s.limitRate(c); p != nil {
 		return p
 	}
 	if c.portal {
 		return s.servePortal(c)
-	}
-	if p := c.permit(); p != nil {
-		return p
 	}
 	return s.forward(c)
 }
@@ -222,7 +226,7 @@ func (s *Server) resolve(c *call) *problem.Problem {
 	if c.api, ok = s.config.Directory.API(c.tenant.PublicApi); !ok {
 		return problem.UnknownHost
 	}
-	path, paths := c.r.URL.EscapedPath(), surface.Paths{Base: c.api.BasePath, Docs: c.api.DocsPath}
+	path, paths := c.r.URL.EscapedPath(), surface.Paths{Base: c.api.BasePath, Docs: c.api.DocsPath, Document: c.api.NeedsDocument}
 	of := paths.Of(path)
 	c.portal = of == surface.Portal
 	c.docs = c.portal && paths.IsDocs(path)

@@ -38,7 +38,10 @@ const (
 // all that is below it. Whoever adds an endpoint adds its path here. None is
 // exact: Traefik prefers the longer rule, and its rule for an exact path may be
 // shorter than that for the base path.
-var portalPaths = []string{"/token", "/tokens", DocumentJSON, DocumentYAML}
+var portalPaths = []string{"/token", "/tokens"}
+
+// documentPaths are the portal's too, where there is an OpenAPI document.
+var documentPaths = []string{DocumentJSON, DocumentYAML}
 
 // Paths are those of one PublicApi on its tenants' hosts.
 type Paths struct {
@@ -46,13 +49,25 @@ type Paths struct {
 	Base string
 	// Docs is where the documentation is, outside of Base; empty for nowhere.
 	Docs string
+	// Document says that there is an OpenAPI document, which the portal serves.
+	Document bool
 }
+
+// own are the portal's paths below Base.
+func (p Paths) own() []string {
+	if p.Document {
+		return allPortalPaths
+	}
+	return portalPaths
+}
+
+var allPortalPaths = slices.Concat(portalPaths, documentPaths)
 
 // Portal are the portal's paths, each with all that is below it. All else below Base
 // is the API's.
 func (p Paths) Portal() []string {
 	var paths []string
-	for _, own := range portalPaths {
+	for _, own := range p.own() {
 		paths = append(paths, p.Base+own)
 	}
 	if p.Docs != "" {
@@ -69,7 +84,7 @@ func (p Paths) Of(path string) Set {
 		return Portal
 	case !ok || rest != "" && rest[0] != '/':
 		return 0
-	case slices.ContainsFunc(portalPaths, func(own string) bool { return below(rest, own) }):
+	case slices.ContainsFunc(p.own(), func(own string) bool { return below(rest, own) }):
 		return Portal
 	}
 	return API
@@ -79,7 +94,7 @@ func (p Paths) Of(path string) Set {
 // or the document.
 func (p Paths) IsDocs(path string) bool {
 	rest, ok := strings.CutPrefix(path, p.Base)
-	return p.Docs != "" && below(path, p.Docs) || ok && (below(rest, DocumentJSON) || below(rest, DocumentYAML))
+	return p.Docs != "" && below(path, p.Docs) || ok && p.Document && (below(rest, DocumentJSON) || below(rest, DocumentYAML))
 }
 
 // below says whether the path is the prefix or below it.

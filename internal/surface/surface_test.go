@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-var paths = surface.Paths{Base: "/v2/api", Docs: "/help"}
+var paths = surface.Paths{Base: "/v2/api", Docs: "/help", Document: true}
 
 // Paths are compared as sent, and on whole segments.
 func TestOf(t *testing.T) {
@@ -77,8 +77,12 @@ func TestOf(t *testing.T) {
 			t.Errorf("Of(%q) = %v, want %v", path, got, want)
 		}
 	}
-	if got := (surface.Paths{Base: "/v2/api"}).Of("/help"); got != 0 {
+	without := surface.Paths{Base: "/v2/api"}
+	if got := without.Of("/help"); got != 0 {
 		t.Errorf("without documentation its path is %v", got)
+	}
+	if got := without.Of("/v2/api/openapi.json"); got != surface.API || without.IsDocs("/v2/api/openapi.json") {
+		t.Errorf("without a document its path is %v", got)
 	}
 }
 
