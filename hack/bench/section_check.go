@@ -30,7 +30,14 @@ func (b *bench) measureCheck(ctx context.Context) error {
 	}
 	costs := make([][]float64, len(cases))
 	limits := make([][]float64, len(b.tokens)+1)
+	routes, err := newRoutes()
+	if err != nil {
+		return err
+	}
+	var matches, muxes []float64
 	for range b.rounds {
+		matches = append(matches, float64(routes.measure(ctx, b.duration/10, routes.match)))
+		muxes = append(muxes, float64(routes.measure(ctx, b.duration/10, routes.serveMux)))
 		for i, tokens := range append([]int{1}, b.tokens...) {
 			limits[i] = append(limits[i], float64(measureLimits(ctx, tokens, b.duration/10)))
 		}
@@ -47,6 +54,12 @@ func (b *bench) measureCheck(ctx context.Context) error {
 		t.add(number("%.0f", float64(cases[i].tokens)), number("%.0f", median(costs[i])), number("%.0f", median(costs[i+1])), number("%.0f", median(limits[i/2])))
 	}
 	b.checkCost = time.Duration(median(costs[len(costs)-2]))
+	if err := b.report.show(t); err != nil {
+		return err
+	}
+	t = &table{Section: sectionCheck, Title: fmt.Sprintf("find a request's operation among %d", routeCount), Columns: []string{"by", "ns", "÷ ServeMux"}}
+	t.add(text("the API server's matcher"), number("%.0f", median(matches)), number("%.2f", medianRatio(matches, muxes)))
+	t.add(text("net/http's ServeMux"), number("%.0f", median(muxes)), number("%.2f", 1))
 	return b.report.show(t)
 }
 

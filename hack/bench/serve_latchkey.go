@@ -90,6 +90,7 @@ func feed(view *directory.Directory, tenant, backend string, credentials []recor
 		stores.ApiTokens.Replace(apiTokens, "1"),
 		stores.Tenants.Replace([]any{newTenant(tenant)}, "1"),
 		stores.PublicApis.Replace([]any{newPublicApi("http://" + backend)}, "1"),
+		stores.Documents.Replace(nil, "1"),
 	)
 }
 

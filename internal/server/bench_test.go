@@ -16,11 +16,14 @@ import (
 )
 
 // discarded is an answer that nobody reads.
-type discarded struct{ header http.Header }
+type discarded struct {
+	header http.Header
+	status int
+}
 
 func (d *discarded) Header() http.Header         { return d.header }
 func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
-func (d *discarded) WriteHeader(int)             {}
+func (d *discarded) WriteHeader(status int)      { d.status = status }
 
 // BenchmarkFrontDoor is what the API server itself does for a request, without
 // network and backend.
@@ -31,7 +34,7 @@ func BenchmarkFrontDoor(b *testing.B) {
 			view := directory.New(logger)
 			stores := view.Stores()
 			for _, err := range []error{
-				stores.Records.Replace(nil, ""), stores.ApiTokens.Replace(nil, ""), stores.Tenants.Replace(nil, ""), stores.PublicApis.Replace(nil, ""),
+				stores.Records.Replace(nil, ""), stores.ApiTokens.Replace(nil, ""), stores.Tenants.Replace(nil, ""), stores.PublicApis.Replace(nil, ""), stores.Documents.Replace(nil, ""),
 				stores.PublicApis.Add(directorytest.PublicApi("http://127.0.0.1:1")), stores.Tenants.Add(directorytest.Tenant("acme")),
 			} {
 				if err != nil {
@@ -56,7 +59,10 @@ func BenchmarkFrontDoor(b *testing.B) {
 			r.Header.Set("Authorization", "token "+issued.Token.Reveal())
 			b.ReportAllocs()
 			for b.Loop() {
-				s.ServeHTTP(&discarded{http.Header{}}, r)
+				answer := &discarded{header: http.Header{}}
+				if s.ServeHTTP(answer, r); answer.status != http.StatusOK {
+					b.Fatalf("answered %d", answer.status)
+				}
 			}
 		})
 	}

@@ -29,6 +29,7 @@ var chapters = []chapter{
 	{name: "endings", tell: endings},
 	{name: "rotation", tell: rotation},
 	{name: "the API for tokens", tell: tokenAPI},
+	{name: "documentation", tell: documentation},
 	{name: "pods end", tell: podsEnd},
 	{name: "pods are killed", tell: podsAreKilled},
 	{name: "rolling restart", tell: rollingRestart, short: true},

@@ -28,7 +28,7 @@ func restOfTheHost(t *testing.T, w *world) {
 	if a := w.curl(t, "acme", "/api/v10", ""); a.status != 404 || !strings.Contains(a.body, "Nothing is served at /api/v10") {
 		t.Errorf("/api/v10: %d %s (%s)", a.status, a.body, strict)
 	}
-	if a := w.curl(t, "acme", "/api/v1/tokenize", w.token); a.status != 404 || !strings.Contains(a.body, "Nothing is served at /api/v1/tokenize") {
+	if a := w.curl(t, "acme", "/api/v1/tokenize", w.token); a.status != 404 || !strings.Contains(a.body, "The API has no such operation") {
 		t.Errorf("/api/v1/tokenize: %d %s (%s)", a.status, a.body, strict)
 	}
 }

@@ -8,11 +8,13 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -39,7 +41,16 @@ func main() {
 
 func serve(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.Handle("/", examplebackend.New(examplebackend.Options{}))
+	example := examplebackend.New(examplebackend.Options{})
+	mux.Handle("/", example)
+	document, err := withFiles(example)
+	if err != nil {
+		return err
+	}
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document)
+	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "The product's own page\n")
 	})
@@ -58,6 +69,26 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// withFiles is the example's OpenAPI document, with the operations for files.
+func withFiles(example http.Handler) ([]byte, error) {
+	recorder := httptest.NewRecorder()
+	example.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
+	var document map[string]any
+	if err := json.Unmarshal(recorder.Body.Bytes(), &document); err != nil {
+		return nil, fmt.Errorf("the example's document: %w", err)
+	}
+	paths, ok := document["paths"].(map[string]any)
+	if !ok {
+		return nil, errors.New("the example's document has no paths")
+	}
+	operation := map[string]any{"responses": map[string]any{"200": map[string]any{"description": "Bytes."}}}
+	paths["/api/v1/files/{name}"] = map[string]any{
+		"parameters": []any{map[string]any{"name": "name", "in": "path", "required": true, "schema": map[string]any{"type": "string"}}},
+		"get":        operation, "put": operation,
+	}
+	return json.Marshal(document)
 }
 
 // upload answers with how many bytes came, and their SHA-256.
