@@ -121,6 +121,7 @@ metadata: {name: robot, namespace: tenant-acme}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: robot}
 subjects: [{kind: ServiceAccount, name: robot, namespace: tenant-acme}]
 `)
+	defer w.kubectl(t, "delete", "-n", "tenant-acme", "serviceaccount/robot", "role/robot", "rolebinding/robot")
 	authorization := func(audience string) string {
 		return "Authorization: Bearer " + w.kubectl(t, "create", "token", "robot", "-n", "tenant-acme", "--audience="+audience)
 	}
