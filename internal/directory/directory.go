@@ -134,18 +134,19 @@ func (t *Token) State(tenant *Tenant) policy.State {
 // Directory answers requests' questions. Its methods may be called from any
 // goroutine.
 type Directory struct {
-	logger *slog.Logger
-	// made is when the directory was, for the feeds' times.
-	made  time.Time
-	slots *slots
-	index *index
+	logger    *slog.Logger
+	freshness *freshness
+	slots     *slots
+	index     *index
 	// tokens is how many credentials are served.
 	tokens  atomic.Int64
 	tenants shardedMap[string, *Tenant]
 	apis    shardedMap[string, *API]
 	// documents are those of PublicApis by their names, for writers only.
 	documents map[string]*storedDocument
-	feeds     [feedCount]feedState
+	// activity is when anything of a feed last arrived, parts of lists included, as
+	// freshness counts time.
+	activity [feedCount]atomic.Int64
 	// observer is told the name of a tenant whose tokens may have changed, or ""
 	// for all.
 	observer   atomic.Pointer[func(tenant string)]
@@ -156,16 +157,20 @@ type Directory struct {
 }
 
 // New returns an empty directory, which is not synced.
-func New(logger *slog.Logger) *Directory {
-	return &Directory{
+func New(logger *slog.Logger) *Directory { return NewWithOptions(logger, Options{}) }
+
+// NewWithOptions is New with other bounds than the defaults.
+func NewWithOptions(logger *slog.Logger, o Options) *Directory {
+	d := &Directory{
 		logger:    logger,
-		made:      time.Now(),
 		documents: map[string]*storedDocument{},
 		slots:     newSlots(),
 		index:     newIndex(),
 		tenants:   newShardedMap[string, *Tenant](256, hashString),
 		apis:      newShardedMap[string, *API](1, hashString),
 	}
+	d.freshness = newFreshness(o, d.becameStale)
+	return d
 }
 
 // Tenant finds a tenant by its subdomain.
@@ -186,8 +191,8 @@ func (d *Directory) Token(tenant string, digest token.Digest) (*Token, bool) {
 }
 
 // Observe sets the function that is told the name of a tenant whose tokens may
-// work differently from now on, or "" for every tenant. It is called after
-// requests can see the change, and must not block.
+// work differently from now on, or "" for every tenant: also when the directory is
+// Fresh no more. It is called after requests can see the change, and must not block.
 func (d *Directory) Observe(observer func(tenant string)) { d.observer.Store(&observer) }
 
 // Generation changes with everything that the observer is told, before it is. Who

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,60 +29,23 @@ const (
 
 var feedNames = [feedCount]string{"records", "apitokens", "tenants", "publicapis", "documents"}
 
-type feedState struct {
-	synced atomic.Bool
-	// heard is when the feed last delivered something, in nanoseconds after the
-	// directory was made by a clock that nobody sets back; 0 means never.
-	heard atomic.Int64
-}
-
 // feed is one of a directory's.
 type feed struct {
 	directory *Directory
 	index     int
 }
 
+func (f feed) freshness() *freshness { return f.directory.freshness }
+
+// stir notes that something arrived, be it a part of a list.
+func (f feed) stir() { f.directory.activity[f.index].Store(int64(f.freshness().now())) }
+
 // hear notes that something arrived, once requests can see it.
-func (f feed) hear() {
-	f.directory.feeds[f.index].heard.Store(max(1, int64(time.Since(f.directory.made))))
-}
+func (f feed) hear() { f.heard(false) }
 
-// LastHeard says, for each feed by name, when it last delivered something: a whole
-// list, a change, or a bookmark, by which the API server says about once a minute
-// that nothing else has changed. All that the API server had sent by then can be
-// seen. The time is zero for a feed that has delivered nothing. A watch that was
-// merely opened does not count, nor does a part of a list.
-func (d *Directory) LastHeard() map[string]time.Time {
-	heard := make(map[string]time.Time, feedCount)
-	for i := range d.feeds {
-		heard[feedNames[i]] = d.lastHeard(i)
-	}
-	return heard
-}
-
-// lastHeard is LastHeard of one feed. Its time can be compared with others of this
-// process whatever happens to the system's clock.
-func (d *Directory) lastHeard(feed int) time.Time {
-	after := d.feeds[feed].heard.Load()
-	if after == 0 {
-		return time.Time{}
-	}
-	return d.made.Add(time.Duration(after))
-}
-
-// Synced says whether every feed has delivered its first complete list. Before
-// that nothing may be accepted.
-func (d *Directory) Synced() bool { return len(d.Unsynced()) == 0 }
-
-// Unsynced names the feeds that have not delivered their first complete list.
-func (d *Directory) Unsynced() []string {
-	var names []string
-	for i := range d.feeds {
-		if !d.feeds[i].synced.Load() {
-			names = append(names, feedNames[i])
-		}
-	}
-	return names
+func (f feed) heard(list bool) {
+	f.stir()
+	f.freshness().hear(f.index, list)
 }
 
 // Stores are what reflectors feed, one a resource.
@@ -139,6 +101,7 @@ var (
 // Transformer shrinks objects while the first list streams in.
 func (s *store[O, S]) Transformer() cache.TransformFunc {
 	return func(object any) (any, error) {
+		s.feed.stir()
 		if full, ok := object.(O); ok {
 			return s.shrink(full), nil
 		}
@@ -192,8 +155,7 @@ func (s *store[O, S]) Replace(objects []any, _ string) error {
 		list = append(list, shrunk)
 	}
 	s.replace(list)
-	s.feed.hear()
-	s.feed.directory.feeds[s.feed.index].synced.Store(true)
+	s.feed.heard(true)
 	return nil
 }
 

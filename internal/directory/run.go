@@ -56,11 +56,11 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces)
 	}
 	everything := func(*metav1.ListOptions) {}
 	reflectors := []*cache.Reflector{
-		reflector(core, "secrets", in.Records, isRecord, &corev1.Secret{}, stores.Records),
-		reflector(latchkey, "apitokens", metav1.NamespaceAll, everything, &v1alpha1.ApiToken{}, stores.ApiTokens),
-		reflector(latchkey, "tenants", metav1.NamespaceAll, everything, &v1alpha1.Tenant{}, stores.Tenants),
-		reflector(latchkey, "publicapis", metav1.NamespaceAll, everything, &v1alpha1.PublicApi{}, stores.PublicApis),
-		reflector(core, "configmaps", in.System, isDocument, &corev1.ConfigMap{}, stores.Documents),
+		d.reflector(feedRecords, core, "secrets", in.Records, isRecord, &corev1.Secret{}, stores.Records),
+		d.reflector(feedApiTokens, latchkey, "apitokens", metav1.NamespaceAll, everything, &v1alpha1.ApiToken{}, stores.ApiTokens),
+		d.reflector(feedTenants, latchkey, "tenants", metav1.NamespaceAll, everything, &v1alpha1.Tenant{}, stores.Tenants),
+		d.reflector(feedPublicApis, latchkey, "publicapis", metav1.NamespaceAll, everything, &v1alpha1.PublicApi{}, stores.PublicApis),
+		d.reflector(feedDocuments, core, "configmaps", in.System, isDocument, &corev1.ConfigMap{}, stores.Documents),
 	}
 	var running sync.WaitGroup
 	for _, r := range reflectors {
@@ -70,10 +70,10 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces)
 	return nil
 }
 
-func reflector(client *rest.RESTClient, resource, namespace string, selection func(*metav1.ListOptions), object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
+func (d *Directory) reflector(of int, client *rest.RESTClient, resource, namespace string, selection func(*metav1.ListOptions), object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
 	listWatch := cache.ToListWatcherWithWatchListSemantics(
 		cache.NewFilteredListWatchFromClient(client, resource, namespace, selection), client)
-	return cache.NewReflectorWithOptions(listWatch, object, store, cache.ReflectorOptions{Name: "directory/" + resource})
+	return cache.NewReflectorWithOptions(newAttentive(listWatch, feed{d, of}), object, store, cache.ReflectorOptions{Name: "directory/" + resource})
 }
 
 func restClient(config *rest.Config, path string, gv schema.GroupVersion, contentType string) (*rest.RESTClient, error) {

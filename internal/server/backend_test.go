@@ -13,9 +13,9 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/clock"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/server"
 )
@@ -248,13 +248,13 @@ func TestBackendURLIsBroken(t *testing.T) {
 	}
 }
 
-// panickingClock stands for a fault of ours.
-type panickingClock struct{ clock.WithDelayedExecution }
+// panickingUses stands for a fault of ours.
+type panickingUses struct{}
 
-func (panickingClock) Now() time.Time { panic("a fault of ours") }
+func (panickingUses) Use(*directory.Token, time.Time) { panic("a fault of ours") }
 
 func TestPanicIsAnsweredAndLogged(t *testing.T) {
-	h := newHarness(t, withConfig(func(c *server.Config) { c.Clock = panickingClock{c.Clock} }))
+	h := newHarness(t, withConfig(func(c *server.Config) { c.Uses = panickingUses{} }))
 	a := h.get(endpoint, h.issue("acme").Token.Reveal())
 	a.wantProblem(t, http.StatusInternalServerError, "internal-error")
 	if strings.Contains(a.body, "fault of ours") {
@@ -262,7 +262,7 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	}
 	h.wantOutcome("internal-error")
 	lines := h.logs.lines("panic while serving a request")
-	if len(lines) != 1 || lines[0]["panic"] != "a fault of ours" || !strings.Contains(lines[0]["stack"].(string), "panickingClock") {
+	if len(lines) != 1 || lines[0]["panic"] != "a fault of ours" || !strings.Contains(lines[0]["stack"].(string), "panickingUses") {
 		t.Errorf("logged was %v", lines)
 	}
 }

@@ -28,6 +28,7 @@ import (
 	problems "github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
+	"github.com/latchkey-dev/latchkey/internal/wallclock"
 )
 
 const (
@@ -82,7 +83,7 @@ func newHarness(t *testing.T, changes ...func(*setup)) *harness {
 		api:     directorytest.PublicApi(""),
 		config: server.Config{
 			BaseDomain: "example.com", TokenPrefix: v1alpha1.DefaultTokenPrefix, Directory: h.directory,
-			Clock: h.clock, Logger: logger, Metrics: h.registry,
+			Clock: wallclock.New(h.clock), Logger: logger, Metrics: h.registry,
 		},
 	}
 	backends := proxy.New(logger)

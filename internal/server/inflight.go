@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/token"
+	"github.com/latchkey-dev/latchkey/internal/wallclock"
 )
 
 // Why a request under way was ended.
@@ -23,7 +24,7 @@ const inflightShards = 64
 // inflight are the requests under way. A request ends with its token: by a timer
 // at the token's expiry, and by the directory's word when something else changes.
 type inflight struct {
-	clock  clock.WithDelayedExecution
+	clock  *wallclock.Clock
 	shards [inflightShards]inflightShard
 }
 
@@ -42,7 +43,7 @@ type flight struct {
 	notAfter time.Time
 }
 
-func newInflight(c clock.WithDelayedExecution) *inflight {
+func newInflight(c *wallclock.Clock) *inflight {
 	i := &inflight{clock: c}
 	for n := range i.shards {
 		i.shards[n].flights = map[*flight]struct{}{}
@@ -94,6 +95,50 @@ func (i *inflight) review(tenant string, current lookUp) {
 		shard.mu.Unlock()
 	}
 }
+
+// retime sets every timer anew, after the time of day was set: they count by
+// monotonic time.
+func (i *inflight) retime() {
+	for n := range i.shards {
+		shard := &i.shards[n]
+		shard.mu.Lock()
+		for f := range shard.flights {
+			if left := f.notAfter.Sub(i.clock.Now()); left > 0 {
+				f.timer.Reset(left)
+			} else {
+				f.cancel(errTokenExpired)
+			}
+		}
+		shard.mu.Unlock()
+	}
+}
+
+// clockCheckInterval is how often the time of day is compared with monotonic time, and
+// so how long a request under way may outlive a token that was made to expire by
+// setting the clock forward.
+const clockCheckInterval = 500 * time.Millisecond
+
+// followClock ends requests on time also where the system's clock is set forward,
+// until ctx ends.
+func (i *inflight) followClock(ctx context.Context) {
+	timer := i.clock.NewTimer(clockCheckInterval)
+	defer timer.Stop()
+	for followed := i.clock.Steps(); ; timer.Reset(clockCheckInterval) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C():
+		}
+		if steps := i.clock.Steps(); steps-followed >= clockTolerance {
+			followed = steps
+			i.retime()
+		}
+	}
+}
+
+// clockTolerance is by how much the two clocks may differ without anything being done
+// about it: their readings are some time apart.
+const clockTolerance = time.Millisecond
 
 // recheck reviews one request.
 func (i *inflight) recheck(f *flight, current lookUp) {

@@ -47,6 +47,8 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 	var draining atomic.Bool
 	servers := &serverGroup{logger: logger, failed: make(chan error, 4)}
 	defer servers.close()
+	stopFollowing := s.followClock()
+	defer stopFollowing()
 	if l.Admin != "" {
 		server := adminServer(s.config.Directory, gatherer, &draining)
 		servers.admin = append(servers.admin, server)
@@ -94,6 +96,18 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 	return servers.shutdown(l.ShutdownGracePeriod)
 }
 
+// followClock has requests under way end on time whatever happens to the system's
+// clock, also while they drain, until stop is called.
+func (s *Server) followClock() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.inflight.followClock(ctx)
+	}()
+	return func() { cancel(); <-ended }
+}
+
 func publicServer(handler http.Handler, limits Limits) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -115,6 +129,8 @@ func adminServer(d *directory.Directory, gatherer prometheus.Gatherer, draining 
 			http.Error(w, "shutting down", http.StatusServiceUnavailable)
 		case len(unsynced) > 0:
 			http.Error(w, "not synced yet: "+strings.Join(unsynced, ", "), http.StatusServiceUnavailable)
+		case !d.Fresh():
+			http.Error(w, fmt.Sprintf("stale: nothing heard for %s of: %s", d.MaxStaleness(), strings.Join(d.Overdue(), ", ")), http.StatusServiceUnavailable)
 		default:
 			_, _ = w.Write([]byte("ok\n"))
 		}

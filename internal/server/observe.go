@@ -69,12 +69,17 @@ func newMetrics(s *Server) (*metrics, error) {
 		gauge("latchkey_http_requests_in_flight", "Authenticated requests under way.", s.inflight.count),
 		gauge("latchkey_directory_tokens", "Credentials in the directory, expired ones within retention included.", func() int { return d.Count().Tokens }),
 		gauge("latchkey_directory_tenants", "Tenants in the directory.", func() int { return d.Count().Tenants }),
-		gauge("latchkey_directory_synced", "1 once every watch has delivered its first list.", func() int {
-			if d.Synced() {
-				return 1
-			}
-			return 0
-		}),
+		gauge("latchkey_directory_synced", "1 once every watch has delivered its first list.", func() int { return oneIf(d.Synced()) }),
+		gauge("latchkey_directory_stale", "1 while no token is accepted, because the first lists are missing or the last news too old.", func() int { return oneIf(!d.Fresh()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "latchkey_clock_ahead_seconds",
+			Help: "By how much tokens expire too early because the system's clock was set back since the start.",
+		}, func() float64 { return s.config.Clock.Ahead().Seconds() }),
+		ages{
+			desc: prometheus.NewDesc("latchkey_directory_age_seconds",
+				"For how long each watch has delivered no list, change or bookmark; a bookmark comes about once a minute.", []string{"resource"}, nil),
+			read: d.Ages,
+		},
 		timestamps{
 			desc: prometheus.NewDesc("latchkey_directory_last_event_timestamp_seconds",
 				"When each watch last delivered a list, a change or a bookmark; a bookmark comes about once a minute.", []string{"resource"}, nil),
@@ -91,6 +96,29 @@ func newMetrics(s *Server) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+func oneIf(condition bool) int {
+	if condition {
+		return 1
+	}
+	return 0
+}
+
+// ages are gauges of durations in seconds, by one label.
+type ages struct {
+	desc *prometheus.Desc
+	read func() map[string]time.Duration
+}
+
+// Describe implements prometheus.Collector.
+func (a ages) Describe(descs chan<- *prometheus.Desc) { descs <- a.desc }
+
+// Collect implements prometheus.Collector.
+func (a ages) Collect(collected chan<- prometheus.Metric) {
+	for label, age := range a.read() {
+		collected <- prometheus.MustNewConstMetric(a.desc, prometheus.GaugeValue, age.Seconds(), label)
+	}
 }
 
 // timestamps are gauges of times, by one label. Times that are zero are left out.

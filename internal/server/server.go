@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/utils/clock"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/openapi"
@@ -23,6 +22,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/ratelimit"
 	"github.com/latchkey-dev/latchkey/internal/surface"
 	"github.com/latchkey-dev/latchkey/internal/token"
+	"github.com/latchkey-dev/latchkey/internal/wallclock"
 )
 
 // Config is what a Server needs.
@@ -57,7 +57,7 @@ type Config struct {
 	// if nil.
 	Uses Uses
 	// Clock tells the time; the system's if nil.
-	Clock clock.WithDelayedExecution
+	Clock *wallclock.Clock
 	// Logger gets the access log and faults.
 	Logger *slog.Logger
 	// Metrics is where the server's metrics are registered.
@@ -102,7 +102,7 @@ func New(config Config) (*Server, error) {
 		config.PublicScheme = "https"
 	}
 	if config.Clock == nil {
-		config.Clock = clock.RealClock{}
+		config.Clock = wallclock.System()
 	}
 	s := &Server{
 		config:    config,
@@ -205,10 +205,10 @@ func (s *Server) locate(c *call) *problem.Problem {
 	if p := guard(c.r); p != nil {
 		return p
 	}
-	if !s.config.Directory.Synced() {
+	c.generation = s.config.Directory.Generation()
+	if !s.config.Directory.Fresh() {
 		return problem.Stale
 	}
-	c.generation = s.config.Directory.Generation()
 	return s.resolve(c)
 }
 
@@ -291,14 +291,14 @@ func (s *Server) admit(c *call) *problem.Problem {
 	return p
 }
 
-// currentToken asks the directory anew.
+// currentToken asks the directory anew. No token works by one that is not fresh.
 func (s *Server) currentToken(tenant string, digest token.Digest) (t *directory.Token, works bool) {
 	t, ok := s.config.Directory.Token(tenant, digest)
 	if !ok {
 		return nil, false
 	}
 	current, ok := s.config.Directory.Tenant(tenant)
-	return t, ok && verdictProblem(t, current, s.config.Clock.Now()) == nil
+	return t, ok && s.config.Directory.Fresh() && verdictProblem(t, current, s.config.Clock.Now()) == nil
 }
 
 // reviewInflight is told by the directory that something of a tenant changed.
@@ -318,6 +318,9 @@ func (s *Server) isTenant(name string) bool {
 
 // endedProblem says why a token stopped working while its request was under way.
 func (s *Server) endedProblem(c *call) *problem.Problem {
+	if !s.config.Directory.Fresh() {
+		return problem.Stale
+	}
 	tenant, ok := s.config.Directory.Tenant(c.tenant.Name)
 	if !ok {
 		return problem.UnknownHost
