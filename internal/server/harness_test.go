@@ -47,8 +47,10 @@ var (
 // acme and globex, and a backend. At the end of every test it wants nothing secret
 // in the logs, the metrics, the answers, or in what reached the backend.
 type harness struct {
-	t         *testing.T
-	clock     *clocktesting.FakeClock
+	t     *testing.T
+	clock *clocktesting.FakeClock
+	// aging is the directory's clock.
+	aging     *clocktesting.FakeClock
 	directory *directory.Directory
 	stores    directory.Stores
 	handler   *server.Server
@@ -76,7 +78,8 @@ func newHarness(t *testing.T, changes ...func(*setup)) *harness {
 	t.Helper()
 	h := &harness{t: t, clock: clocktesting.NewFakeClock(start), logs: &logBuffer{}, registry: prometheus.NewRegistry(), secrets: []string{marker}}
 	logger := slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h.directory = directory.New(logger)
+	h.aging = clocktesting.NewFakeClock(start)
+	h.directory = directory.NewWithOptions(logger, directory.Options{Clock: h.aging})
 	h.stores = h.directory.Stores()
 	s := &setup{
 		backend: examplebackend.New(examplebackend.Options{}),

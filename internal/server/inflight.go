@@ -119,21 +119,26 @@ func (i *inflight) retime() {
 const clockCheckInterval = 500 * time.Millisecond
 
 // followClock ends requests on time also where the system's clock is set forward,
-// until ctx ends.
-func (i *inflight) followClock(ctx context.Context) {
-	timer := i.clock.NewTimer(clockCheckInterval)
-	defer timer.Stop()
-	for followed := i.clock.Steps(); ; timer.Reset(clockCheckInterval) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C():
+// until stop is called.
+func (i *inflight) followClock() (stop func()) {
+	timer, followed := i.clock.NewTimer(clockCheckInterval), i.clock.Steps()
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer timer.Stop()
+		for ; ; timer.Reset(clockCheckInterval) {
+			select {
+			case <-stopped:
+				return
+			case <-timer.C():
+			}
+			if steps := i.clock.Steps(); steps-followed >= clockTolerance {
+				followed = steps
+				i.retime()
+			}
 		}
-		if steps := i.clock.Steps(); steps-followed >= clockTolerance {
-			followed = steps
-			i.retime()
-		}
-	}
+	}()
+	return func() { close(stopped); <-ended }
 }
 
 // clockTolerance is by how much the two clocks may differ without anything being done

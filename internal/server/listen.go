@@ -47,7 +47,7 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 	var draining atomic.Bool
 	servers := &serverGroup{logger: logger, failed: make(chan error, 4)}
 	defer servers.close()
-	stopFollowing := s.followClock()
+	stopFollowing := s.inflight.followClock() // also while requests drain
 	defer stopFollowing()
 	if l.Admin != "" {
 		server := adminServer(s.config.Directory, gatherer, &draining)
@@ -94,18 +94,6 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 	case <-time.After(l.ShutdownDelay):
 	}
 	return servers.shutdown(l.ShutdownGracePeriod)
-}
-
-// followClock has requests under way end on time whatever happens to the system's
-// clock, also while they drain, until stop is called.
-func (s *Server) followClock() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.inflight.followClock(ctx)
-	}()
-	return func() { cancel(); <-ended }
 }
 
 func publicServer(handler http.Handler, limits Limits) *http.Server {
