@@ -104,7 +104,8 @@ var (
 	// UnknownHost answers a host that no tenant has.
 	UnknownHost = &Problem{Code: CodeUnknownHost, Status: http.StatusNotFound,
 		Title: "No API is served on this host", Detail: "Check the subdomain in the URL."}
-	// Stale answers a replica that does not know the cluster yet.
+	// Stale answers where a replica does not know the cluster yet, or has heard nothing
+	// of it for too long.
 	Stale = &Problem{Code: CodeStale, Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second,
 		Title: "The service can't check tokens at the moment", Detail: "It has no current view of which tokens are valid. Try again shortly."}
 	// TooManyBadTokens answers an address that sent too many invalid tokens.
