@@ -169,7 +169,7 @@ func NewWithOptions(logger *slog.Logger, o Options) *Directory {
 		tenants:   newShardedMap[string, *Tenant](256, hashString),
 		apis:      newShardedMap[string, *API](1, hashString),
 	}
-	d.freshness = newFreshness(o, d.becameStale)
+	d.freshness = newFreshness(o, d.freshnessChanged)
 	return d
 }
 

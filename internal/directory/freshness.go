@@ -54,21 +54,29 @@ type freshness struct {
 	// until is when the oldest news become too old, in nanoseconds, or 0 while a feed
 	// has not delivered its first list. Requests read it alone.
 	until atomic.Int64
-	// changed is told that the directory has become stale.
-	changed func()
+	// changed is told that the directory has become stale, or is so no more.
+	changed func(stale bool)
 
 	mu sync.Mutex
-	// heard is when each feed last delivered something; 0 means never.
+	// heard is when each feed last delivered something, or never.
 	heard  [feedCount]time.Duration
 	synced [feedCount]bool
+	// stale is what was told last.
+	stale bool
 	// timer fires when the news may have become too old; nil before the first list of
 	// the last feed.
 	timer clock.Timer
 }
 
-func newFreshness(o Options, changed func()) *freshness {
+const never = time.Duration(-1)
+
+func newFreshness(o Options, changed func(stale bool)) *freshness {
 	o = o.withDefaults()
-	return &freshness{Options: o, made: o.Clock.Now(), changed: changed}
+	f := &freshness{Options: o, made: o.Clock.Now(), changed: changed}
+	for feed := range f.heard {
+		f.heard[feed] = never
+	}
+	return f
 }
 
 func (f *freshness) now() time.Duration { return f.Clock.Since(f.made) }
@@ -78,19 +86,31 @@ func (f *freshness) fresh() bool { return int64(f.now()) < f.until.Load() }
 
 // hear notes that a feed delivered something, and whether that was a whole list.
 func (f *freshness) hear(feed int, list bool) {
+	if f.note(feed, list) {
+		f.changed(false)
+	}
+}
+
+// note says whether the directory is stale no more.
+func (f *freshness) note(feed int, list bool) (recovered bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.heard[feed] = max(1, f.now())
+	f.heard[feed] = f.now()
 	f.synced[feed] = f.synced[feed] || list
 	oldest := f.heard[feed]
 	for i, heard := range f.heard {
 		if !f.synced[i] {
-			return
+			return false
 		}
 		oldest = min(oldest, heard)
 	}
 	f.until.Store(int64(oldest + f.MaxStaleness))
+	if !f.fresh() {
+		return false
+	}
 	f.arm()
+	recovered, f.stale = f.stale, false
+	return recovered
 }
 
 // arm sets the timer, unless it is set. The caller holds the lock.
@@ -106,14 +126,14 @@ func (f *freshness) left() time.Duration { return time.Duration(f.until.Load()) 
 // timer was set.
 func (f *freshness) expire() {
 	f.mu.Lock()
-	f.timer = nil
-	stale := !f.fresh()
+	f.timer, f.stale = nil, !f.fresh()
+	stale := f.stale
 	if !stale {
 		f.arm()
 	}
 	f.mu.Unlock()
 	if stale {
-		f.changed()
+		f.changed(true)
 	}
 }
 
@@ -133,7 +153,7 @@ func (f *freshness) named(is func(feed int) bool) (names []string) {
 func (f *freshness) age(feed int) (age time.Duration, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.now() - f.heard[feed], f.heard[feed] != 0
+	return f.now() - f.heard[feed], f.heard[feed] != never
 }
 
 // Fresh says whether the directory may be believed: every feed has delivered its
@@ -149,7 +169,7 @@ func (d *Directory) MaxStaleness() time.Duration { return d.freshness.MaxStalene
 func (d *Directory) Overdue() []string {
 	f := d.freshness
 	now := f.now()
-	return f.named(func(feed int) bool { return f.heard[feed] != 0 && now-f.heard[feed] >= f.MaxStaleness })
+	return f.named(func(feed int) bool { return f.heard[feed] != never && now-f.heard[feed] >= f.MaxStaleness })
 }
 
 // Ages says, for each feed by name, for how long it has delivered nothing: no whole
@@ -177,7 +197,7 @@ func (d *Directory) LastHeard() map[string]time.Time {
 	times := make(map[string]time.Time, feedCount)
 	for feed, name := range feedNames {
 		times[name] = time.Time{}
-		if f.heard[feed] != 0 {
+		if f.heard[feed] != never {
 			times[name] = f.made.Add(f.heard[feed])
 		}
 	}
@@ -193,8 +213,12 @@ func (d *Directory) Unsynced() []string {
 	return d.freshness.named(func(feed int) bool { return !d.freshness.synced[feed] })
 }
 
-// becameStale tells the observer, whose requests under way must end.
-func (d *Directory) becameStale() {
+// freshnessChanged tells the observer where requests under way must end.
+func (d *Directory) freshnessChanged(stale bool) {
+	if !stale {
+		d.logger.Info("everything was heard of the cluster again: tokens are accepted")
+		return
+	}
 	d.logger.Error("nothing was heard of the cluster for too long: no token is accepted until it is",
 		"maxStaleness", d.freshness.MaxStaleness, "resources", d.Overdue())
 	d.mu.Lock()
