@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -153,12 +154,51 @@ func (c *cluster) timeIssuing(ctx context.Context, p *prepared, begin func(ctx c
 		return 0, err
 	}
 	defer watcher.Stop()
+	records, err := c.countRecords(ctx)
+	if err != nil {
+		return 0, err
+	}
 	started := time.Now()
-	if err := begin(ctx, func() error { return c.awaitActive(ctx, watcher, p.objects) }); err != nil {
+	// The record is stored after the status: only then the token works.
+	works := func() error {
+		if err := c.awaitActive(ctx, watcher, p.objects); err != nil {
+			return err
+		}
+		return c.awaitRecords(ctx, records+len(p.objects))
+	}
+	if err := begin(ctx, works); err != nil {
 		return 0, err
 	}
 	c.issued = append(c.issued, p.tokens...)
 	return time.Since(started), nil
+}
+
+// countRecords has the API server count: it tells how many follow the first.
+func (c *cluster) countRecords(ctx context.Context) (int, error) {
+	first := &metav1.PartialObjectMetadataList{}
+	first.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := c.client.List(ctx, first, client.InNamespace(v1alpha1.RecordsNamespace), client.Limit(1)); err != nil {
+		return 0, err
+	}
+	if first.RemainingItemCount == nil {
+		return len(first.Items), nil
+	}
+	return len(first.Items) + int(*first.RemainingItemCount), nil
+}
+
+// awaitRecords waits until there are so many records.
+func (c *cluster) awaitRecords(ctx context.Context, want int) error {
+	for deadline := time.Now().Add(stall); ; sleep(ctx, time.Millisecond) {
+		got, err := c.countRecords(ctx)
+		switch {
+		case err != nil:
+			return err
+		case got >= want:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("there are %d records, want %d: see the manager's log", got, want)
+		}
+	}
 }
 
 // createAll creates the objects as fast as it can.
