@@ -14,6 +14,7 @@ type names struct {
 	token, problem         string
 	tokenExpires, daysLeft string
 	challenge, retryAfter  string
+	rateLimit, ratePolicy  string
 	responses              map[int]string
 }
 
@@ -24,8 +25,13 @@ type answer struct {
 	// codes are what the problem's type may end in.
 	codes                 []string
 	challenge, retryAfter bool
+	// body says that only a request with a body gets it.
+	body bool
 }
 
+// answers has no 405: that is for methods that the document does not name, and so
+// for no operation of it. A 404 of ours is for a host that has gone; where the
+// product has one of its own, that one stays.
 var answers = []answer{
 	{status: http.StatusBadRequest, name: "LatchkeyBadRequest",
 		description: "The request could be understood in several ways, and was refused.", codes: []string{problem.CodeRequestRefused}},
@@ -35,12 +41,22 @@ var answers = []answer{
 	{status: http.StatusForbidden, name: "LatchkeyForbidden",
 		description: "The API token is valid, but does not open this: a scope is missing, the client's address is not allowed, or the account is suspended.",
 		codes:       []string{problem.CodeInsufficientScope, problem.CodeAddressNotAllowed, problem.CodeTenantSuspended}},
+	{status: http.StatusNotFound, name: "LatchkeyNotFound",
+		description: "No account has this host any more, or the API has no such operation.", codes: []string{problem.CodeUnknownHost, problem.CodeNotFound}},
+	{status: http.StatusRequestTimeout, name: "LatchkeyRequestTimeout", body: true,
+		description: "The request's body stopped coming.", codes: []string{problem.CodeRequestTimeout}},
+	{status: http.StatusRequestEntityTooLarge, name: "LatchkeyRequestTooLarge", body: true,
+		description: "The request's body is larger than the API takes.", codes: []string{problem.CodeRequestTooLarge}},
+	{status: http.StatusMisdirectedRequest, name: "LatchkeyMisdirectedRequest",
+		description: "The TLS connection was made for another host than the request names.", codes: []string{problem.CodeMisdirectedRequest}},
 	{status: http.StatusTooManyRequests, name: "LatchkeyTooManyRequests", retryAfter: true,
 		description: "There were too many requests.", codes: []string{problem.CodeRateLimited}},
+	{status: http.StatusInternalServerError, name: "LatchkeyInternalError",
+		description: "The fault is the service's.", codes: []string{problem.CodeInternal}},
 	{status: http.StatusBadGateway, name: "LatchkeyBadGateway",
 		description: "The service behind the API could not be reached.", codes: []string{problem.CodeBackendUnavailable}},
 	{status: http.StatusServiceUnavailable, name: "LatchkeyUnavailable", retryAfter: true,
-		description: "The API token can't be checked at the moment.", codes: []string{problem.CodeStale}},
+		description: "The API token, or what it may call, can't be checked at the moment.", codes: []string{problem.CodeStale, problem.CodeDocumentUnavailable}},
 	{status: http.StatusGatewayTimeout, name: "LatchkeyGatewayTimeout",
 		description: "The service behind the API did not answer in time.", codes: []string{problem.CodeBackendUnavailable}},
 }
@@ -83,6 +99,10 @@ func (p *publisher) components() {
 		"How to authenticate (RFC 9110, section 11.6.1): a challenge of the scheme token, and one of Bearer.", "string"))
 	p.names.retryAfter = p.add("headers", "LatchkeyRetryAfter", header(
 		"After how many seconds to try again.", "integer", member("minimum", tree.Integer(0))))
+	p.names.rateLimit = p.add("headers", "LatchkeyRateLimit", header(
+		"How many requests are left, and in how many seconds there are all again (draft-ietf-httpapi-ratelimit-headers). It is only there where limits are set.", "string"))
+	p.names.ratePolicy = p.add("headers", "LatchkeyRateLimitPolicy", header(
+		"How many requests may be made in how many seconds. It is only there where limits are set.", "string"))
 	p.names.responses = map[int]string{}
 	for _, a := range answers {
 		p.names.responses[a.status] = p.add("responses", a.name, p.response(a))
@@ -101,6 +121,9 @@ func (p *publisher) response(a answer) *tree.Node {
 	}
 	if a.retryAfter {
 		headers.Set("Retry-After", reference("headers", p.names.retryAfter))
+	}
+	if a.status == http.StatusTooManyRequests {
+		p.limitHeaders(headers)
 	}
 	if len(headers.Members) > 0 {
 		n.Set("headers", headers)
@@ -160,10 +183,13 @@ func (p *publisher) operations() {
 		responses := n.Child("responses")
 		for _, m := range responses.Members {
 			if strings.HasPrefix(m.Key, "2") {
-				p.expiryHeaders(m.Value)
+				p.standingHeaders(m.Value)
 			}
 		}
 		for _, a := range answers {
+			if a.body && n.Get("requestBody") == nil {
+				continue
+			}
 			if status := strconv.Itoa(a.status); responses.Get(status) == nil {
 				responses.Set(status, reference("responses", p.names.responses[a.status]))
 			}
@@ -171,9 +197,9 @@ func (p *publisher) operations() {
 	})
 }
 
-// expiryHeaders adds the headers that tell a token's expiry to a response, or to
-// the component that it refers to.
-func (p *publisher) expiryHeaders(response *tree.Node) {
+// standingHeaders adds the headers that tell how a token and its limits stand to a
+// response, or to the component that it refers to.
+func (p *publisher) standingHeaders(response *tree.Node) {
 	for range 16 {
 		pointer, local := strings.CutPrefix(response.Get("$ref").String(), "#")
 		if !local {
@@ -187,6 +213,12 @@ func (p *publisher) expiryHeaders(response *tree.Node) {
 	headers := response.Child("headers")
 	setHeader(headers, "Latchkey-Token-Expires", p.names.tokenExpires)
 	setHeader(headers, "Latchkey-Token-Days-Left", p.names.daysLeft)
+	p.limitHeaders(headers)
+}
+
+func (p *publisher) limitHeaders(headers *tree.Node) {
+	setHeader(headers, "RateLimit", p.names.rateLimit)
+	setHeader(headers, "RateLimit-Policy", p.names.ratePolicy)
 }
 
 // setHeader adds a header unless there is one of the name, in whatever case.

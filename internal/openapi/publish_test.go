@@ -12,12 +12,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/openapi/check"
 	"github.com/latchkey-dev/latchkey/internal/openapi/tree"
+	"github.com/latchkey-dev/latchkey/internal/problem"
 )
 
 const origin = "https://acme.example.com"
@@ -139,6 +141,41 @@ func sameAccess(t *testing.T, before, after *openapi.Document, anonymous bool) {
 	}
 }
 
+const limitHeaders = `"RateLimit":{"$ref":"#/components/headers/LatchkeyRateLimit"},"RateLimit-Policy":{"$ref":"#/components/headers/LatchkeyRateLimitPolicy"}`
+
+// Every call can be answered by Latchkey itself, where the product's document does
+// not give the status another meaning.
+func TestAnswersOfEveryOperation(t *testing.T) {
+	n, _ := published(t, head+`
+paths:
+  /api/v1/x:
+    get: {responses: {'200': {description: ok}, '404': {description: Mine}}}
+    post: {requestBody: {content: {text/plain: {}}}, responses: {'200': {description: ok}}}
+`, options(t))
+	always := []string{"400", "401", "403", "421", "429", "500", "502", "503", "504"}
+	for method, more := range map[string][]string{"get": nil, "post": {"404", "408", "413"}} {
+		responses := n.Resolve("/paths/~1api~1v1~1x/" + method + "/responses")
+		var ours []string
+		for _, m := range responses.Members {
+			if strings.HasPrefix(m.Value.Get("$ref").String(), "#/components/responses/Latchkey") {
+				ours = append(ours, m.Key)
+			}
+		}
+		want := append(slices.Clone(always), more...)
+		slices.Sort(ours)
+		slices.Sort(want)
+		if !slices.Equal(ours, want) {
+			t.Errorf("%s: %q, want %q", method, ours, want)
+		}
+	}
+	unavailable := at(t, n, "/components/responses/LatchkeyUnavailable/description")
+	for _, code := range []string{problem.CodeStale, problem.CodeDocumentUnavailable} {
+		if !strings.Contains(unavailable, "`https://latchkey.dev/errors#"+code+"`") {
+			t.Errorf("503 does not name %s: %s", code, unavailable)
+		}
+	}
+}
+
 func TestPublish(t *testing.T) {
 	const paths = `
 servers: [{url: /api/v1}, {url: 'https://other.example.net'}]
@@ -172,7 +209,7 @@ paths:
 		"/paths/~1orders/get/responses/401":  `{"description":"Mine"}`,
 		"/paths/~1orders/post/responses/401": `{"$ref":"#/components/responses/LatchkeyUnauthorized"}`,
 		"/paths/~1orders/post/responses/2XX/headers/Latchkey-Token-Expires":                   `{"$ref":"#/components/headers/LatchkeyTokenExpires"}`,
-		"/components/responses/Found/headers":                                                 `{"latchkey-token-expires":{"schema":{"type":"string"}},"Latchkey-Token-Days-Left":{"$ref":"#/components/headers/LatchkeyTokenDaysLeft"}}`,
+		"/components/responses/Found/headers":                                                 `{"latchkey-token-expires":{"schema":{"type":"string"}},"Latchkey-Token-Days-Left":{"$ref":"#/components/headers/LatchkeyTokenDaysLeft"},` + limitHeaders + `}`,
 		"/components/schemas/LatchkeyProblem":                                                 `{"type":"string"}`,
 		"/components/schemas/LatchkeyProblem2/type":                                           `"object"`,
 		"/components/securitySchemes/key":                                                     ``,
@@ -180,7 +217,7 @@ paths:
 		"/components/securitySchemes/latchkeyToken2/name":                                     `"Authorization"`,
 		"/components/securitySchemes/latchkeyKubernetes/scheme":                               `"bearer"`,
 		"/components/responses/LatchkeyUnauthorized/headers":                                  `{"WWW-Authenticate":{"$ref":"#/components/headers/LatchkeyAuthenticate"}}`,
-		"/components/responses/LatchkeyTooManyRequests/headers":                               `{"Retry-After":{"$ref":"#/components/headers/LatchkeyRetryAfter"}}`,
+		"/components/responses/LatchkeyTooManyRequests/headers":                               `{"Retry-After":{"$ref":"#/components/headers/LatchkeyRetryAfter"},` + limitHeaders + `}`,
 		"/components/responses/LatchkeyProblem/content/application~1problem+json/schema/$ref": `"#/components/schemas/LatchkeyProblem2"`,
 		"/paths/~1tokens~1{x}":                                                                ``,
 		"/paths/~1openapi.json":                                                               ``,

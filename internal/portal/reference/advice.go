@@ -57,6 +57,7 @@ var problems = []adviceGroup{
 	{"About the service", []advice{
 		{problem.CodeInternal, http.StatusInternalServerError, "The fault is ours. Try again later."},
 		{problem.CodeBackendUnavailable, http.StatusBadGateway, "The token was accepted, but the service behind the API did not answer. Try again shortly. The status can be 504 too."},
+		{problem.CodeDocumentUnavailable, http.StatusServiceUnavailable, "The API's description has not been read yet, and calls are checked against it. Try again after as many seconds as Retry-After says."},
 		{problem.CodeStale, http.StatusServiceUnavailable, "Tokens can't be checked at the moment. Try again after as many seconds as Retry-After says."},
 	}},
 }
