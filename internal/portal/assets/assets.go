@@ -4,18 +4,14 @@
 package assets
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/latchkey-dev/latchkey/internal/negotiation"
+	"github.com/latchkey-dev/latchkey/internal/splice"
 )
 
 // File is a file as it is known to the pages.
@@ -36,12 +32,12 @@ var contentTypes = map[string]string{
 // Set is files, ready to be sent.
 type Set struct {
 	public map[string]string // by the files' own names
-	files  map[string]*Representation
+	files  map[string]*splice.Filled
 }
 
 // New makes a set. It compresses each file once, which takes about 100 ms per MiB.
 func New(files ...File) (*Set, error) {
-	s := &Set{public: map[string]string{}, files: map[string]*Representation{}}
+	s := &Set{public: map[string]string{}, files: map[string]*splice.Filled{}}
 	for _, f := range files {
 		extension := path.Ext(f.Name)
 		contentType, known := contentTypes[extension]
@@ -54,7 +50,7 @@ func New(files ...File) (*Set, error) {
 		sum := sha256.Sum256(f.Content)
 		public := strings.TrimSuffix(f.Name, extension) + "-" + hex.EncodeToString(sum[:8]) + extension
 		s.public[f.Name] = public
-		s.files[public] = NewRepresentation(f.Content, contentType, "public, max-age=31536000, immutable")
+		s.files[public] = splice.New(contentType, splice.Piece{Text: f.Content}).Fill()
 	}
 	return s, nil
 }
@@ -73,73 +69,12 @@ func (s *Set) Names() []string {
 	return names
 }
 
-// Get is the file that is served under a name, exactly as it is written.
-func (s *Set) Get(name string) (*Representation, bool) {
+// CacheControl lets caches keep a file for good, where everyone may read it.
+const CacheControl = "public, max-age=31536000, immutable"
+
+// Get is the file that is served under a name, exactly as it is written. How long
+// it is kept is the caller's to say: see CacheControl.
+func (s *Set) Get(name string) (*splice.Filled, bool) {
 	r, ok := s.files[name]
 	return r, ok
-}
-
-// Representation is something to send, with what HTTP caches need.
-type Representation struct {
-	contentType, cacheControl string
-	plain, gzipped            variant
-}
-
-type variant struct {
-	content []byte
-	etag    string
-}
-
-// NewRepresentation prepares content to be sent. It keeps content as it is.
-func NewRepresentation(content []byte, contentType, cacheControl string) *Representation {
-	sum := sha256.Sum256(content)
-	tag := hex.EncodeToString(sum[:16])
-	r := &Representation{
-		contentType: contentType, cacheControl: cacheControl,
-		plain: variant{content, `"` + tag + `"`},
-	}
-	// A compressed representation is another one, and has a tag of its own (RFC
-	// 9110, section 8.8.3).
-	if compressed := compress(content); len(compressed) < len(content) {
-		r.gzipped = variant{compressed, `"` + tag + `-gzip"`}
-	}
-	return r
-}
-
-func compress(content []byte) []byte {
-	var compressed bytes.Buffer
-	writer := gzip.NewWriter(&compressed)
-	// A buffer takes everything.
-	_, _ = writer.Write(content)
-	_ = writer.Close()
-	return compressed.Bytes()
-}
-
-// Serve answers GET and HEAD with the representation. It takes no other method
-// for one of them: that is the caller's to refuse.
-func (r *Representation) Serve(w http.ResponseWriter, req *http.Request) {
-	header := w.Header()
-	chosen := r.plain
-	if r.gzipped.content != nil {
-		header.Add("Vary", "Accept-Encoding")
-		if negotiation.AcceptsGzip(req.Header.Values("Accept-Encoding")) {
-			chosen = r.gzipped
-		}
-	}
-	header.Set("Cache-Control", r.cacheControl)
-	header.Set("ETag", chosen.etag)
-	header.Set("X-Content-Type-Options", "nosniff")
-	if negotiation.HasTag(req.Header.Values("If-None-Match"), chosen.etag) {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	header.Set("Content-Type", r.contentType)
-	header.Set("Content-Length", strconv.Itoa(len(chosen.content)))
-	if chosen.etag == r.gzipped.etag {
-		header.Set("Content-Encoding", "gzip")
-	}
-	w.WriteHeader(http.StatusOK)
-	if req.Method != http.MethodHead {
-		_, _ = w.Write(chosen.content) // a client that has gone needs no answer
-	}
 }

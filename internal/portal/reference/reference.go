@@ -8,12 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/portal/assets"
 	"github.com/latchkey-dev/latchkey/internal/problem"
+	"github.com/latchkey-dev/latchkey/internal/splice"
 )
 
 // Document is what the page tells of an API. It is the same for every host that
@@ -33,6 +34,9 @@ type Document struct {
 	// SpecPath and SpecYAMLPath are where the document is, on the same host, in
 	// JSON and in YAML. Without SpecYAMLPath the page has no link to it.
 	SpecPath, SpecYAMLPath string
+	// Private says that not everyone may read the page: neither it nor its files are
+	// kept by any cache.
+	Private bool
 	// SettingsPath is where people make tokens. Without it the page tells them to
 	// ask their administrator.
 	SettingsPath string
@@ -83,27 +87,34 @@ type Operation struct {
 
 // Host is the host on which a page is read.
 type Host struct {
-	// Name is the host as its users write it, such as acme.example.com.
+	// Name is the host in lower case, with the port if the client named one, such as
+	// acme.example.com:8443.
 	Name string
-	// Origin is what URLs begin with, such as https://acme.example.com.
+	// Origin is what URLs begin with: http or https, and the Name.
 	Origin string
+}
+
+// plainHost is all that a host's name is made of: a name in lower case, and maybe a
+// port. None of it means anything to HTML, to a shell or in a string of code.
+var plainHost = regexp.MustCompile(`^[a-z0-9.-]+(?::[0-9]*)?$`)
+
+// plain says whether a host can stand in the page as it is.
+func (h Host) plain() bool {
+	scheme, rest, _ := strings.Cut(h.Origin, "://")
+	return (scheme == "https" || scheme == "http") && rest == h.Name && plainHost.MatchString(h.Name)
 }
 
 // Reference answers requests for the page of a document, and for its assets.
 type Reference struct {
 	docsPath string
+	private  bool
 	files    *assets.Set
-	view     view
-
-	mu    sync.Mutex
-	pages map[Host]*assets.Representation
+	page     *splice.Text
 }
 
-// maxPages bounds the pages that a Reference keeps: a page of 200 operations takes
-// about 100 KiB, and rendering one again about 8 ms.
-const maxPages = 128
-
-// New makes a Reference. The first one of a process also compresses the assets.
+// New makes a Reference: it renders and compresses the page, which is then the same
+// for every host but for the host's name. The first one of a process also compresses
+// the assets.
 func New(d Document) (*Reference, error) {
 	for name, path := range map[string]string{"DocsPath": d.DocsPath, "BasePath": d.BasePath, "SpecPath": d.SpecPath} {
 		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") {
@@ -127,7 +138,11 @@ func New(d Document) (*Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reference{docsPath: d.DocsPath, files: files, view: v, pages: map[Host]*assets.Representation{}}, nil
+	page, err := v.page()
+	if err != nil {
+		return nil, err
+	}
+	return &Reference{docsPath: d.DocsPath, private: d.Private, files: files, page: page}, nil
 }
 
 // Paths are all that a Reference answers, for a page at docsPath: the page itself
@@ -150,58 +165,38 @@ const assetsBelow = "/assets/"
 // answered, compared with the bytes that were sent: what is spelled otherwise is
 // another path (oauth2-proxy CVE-2026-40575).
 func (r *Reference) Serve(w http.ResponseWriter, req *http.Request, host Host) *problem.Problem {
-	found, refused := r.find(req.URL.EscapedPath(), host)
-	if refused != nil {
-		return refused
-	}
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+	found, cacheControl := r.find(req.URL.EscapedPath(), host)
+	switch {
+	case found == nil:
+		return problem.NotFound
+	case req.Method != http.MethodGet && req.Method != http.MethodHead:
 		return problem.MethodNotAllowed("GET, HEAD")
+	case r.private:
+		cacheControl = "private, no-store"
 	}
+	w.Header().Set("Cache-Control", cacheControl)
 	protect(w.Header())
-	found.Serve(w, req)
+	found.ServeHTTP(w, req)
 	return nil
 }
 
-func (r *Reference) find(path string, host Host) (*assets.Representation, *problem.Problem) {
+// find is what is at a path, and how caches treat it; or nil. No page is made for a
+// host that could not have been asked for.
+func (r *Reference) find(path string, host Host) (found *splice.Filled, cacheControl string) {
 	below, ok := strings.CutPrefix(path, r.docsPath)
-	if ok && below == "" {
-		page, err := r.page(host)
-		if err != nil {
-			fault := *problem.Internal
-			fault.Cause = err
-			return nil, &fault
-		}
-		return page, nil
+	if !ok {
+		return nil, ""
 	}
-	name, isAsset := strings.CutPrefix(below, assetsBelow)
-	if file, there := r.files.Get(name); ok && isAsset && there {
-		return file, nil
+	if below == "" && host.plain() {
+		// no-cache: kept, and asked for again with its tag, since the document changes
+		// under the same path.
+		return r.page.Fill(host.Name, host.Origin), "no-cache"
 	}
-	return nil, problem.NotFound
-}
-
-// page is the page of a host, rendered when it is first read.
-func (r *Reference) page(host Host) (*assets.Representation, error) {
-	r.mu.Lock()
-	page, ok := r.pages[host]
-	r.mu.Unlock()
-	if ok {
-		return page, nil
+	name, _ := strings.CutPrefix(below, assetsBelow)
+	if file, there := r.files.Get(name); there && name != below {
+		return file, assets.CacheControl
 	}
-	content, err := r.view.render(host)
-	if err != nil {
-		return nil, err
-	}
-	// no-cache: kept, and asked for again with its tag, since the document changes
-	// under the same path.
-	page = assets.NewRepresentation(content, "text/html; charset=utf-8", "no-cache")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.pages) >= maxPages {
-		clear(r.pages)
-	}
-	r.pages[host] = page
-	return page, nil
+	return nil, ""
 }
 
 // contentSecurityPolicy lets the page load its own files and call its own host.

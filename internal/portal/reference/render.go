@@ -2,6 +2,7 @@ package reference
 
 import (
 	"bytes"
+	"crypto/rand"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/portal/assets"
+	"github.com/latchkey-dev/latchkey/internal/splice"
 )
 
 //go:embed page.html
@@ -61,12 +63,43 @@ func prepare(d Document, files *assets.Set) (view, error) {
 	return v, err
 }
 
+// page renders the page around the name and the origin of its host. The template's
+// placeholders for them are random, so that no document has them in it, and of
+// characters that stay as they are wherever they stand; those of a host are as plain.
+func (v view) page() (*splice.Text, error) {
+	name, origin := rand.Text(), rand.Text()
+	content, err := v.render(Host{Name: name, Origin: origin})
+	if err != nil {
+		return nil, err
+	}
+	var pieces []splice.Piece
+	for {
+		before, value, rest := cut(content, name, origin)
+		pieces = append(pieces, splice.Piece{Text: before, Value: value})
+		if rest == nil {
+			return splice.New("text/html; charset=utf-8", pieces...), nil
+		}
+		content = rest
+	}
+}
+
+// cut cuts a text at the first of some values that is in it; rest is nil where none is.
+func cut(content []byte, values ...string) (before []byte, value int, rest []byte) {
+	before = content
+	for i, v := range values {
+		if at := bytes.Index(before, []byte(v)); at >= 0 {
+			before, value, rest = content[:at:at], i, content[at+len(v):]
+		}
+	}
+	return before, value, rest
+}
+
 // render makes the page of a host.
 func (v view) render(host Host) ([]byte, error) {
 	v.Host, v.Samples = host, samples(v.Example.Method, host.Origin+v.Example.Path)
 	var page bytes.Buffer
 	if err := pageTemplate.Execute(&page, &v); err != nil {
-		return nil, fmt.Errorf("rendering the page of %s: %w", host.Name, err)
+		return nil, fmt.Errorf("rendering the page of %s: %w", v.Title, err)
 	}
 	return page.Bytes(), nil
 }

@@ -1,4 +1,4 @@
-package openapi
+package splice
 
 import "hash/crc32"
 
