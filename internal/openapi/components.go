@@ -65,8 +65,14 @@ var answers = []answer{
 // returns the name.
 func (p *publisher) add(kind, name string, n *tree.Node) string {
 	components := p.root.Child("components").Child(kind)
+	taken := map[string]bool{}
+	for _, m := range components.Members {
+		if strings.HasPrefix(m.Key, name) {
+			taken[m.Key] = true
+		}
+	}
 	free := name
-	for i := 2; components.Get(free) != nil; i++ {
+	for i := 2; taken[free]; i++ {
 		free = name + strconv.Itoa(i)
 	}
 	if free != name {
@@ -205,11 +211,17 @@ func (p *publisher) standingHeaders(response *tree.Node) {
 		if !local {
 			break
 		}
-		response = p.root.Resolve(pointer)
+		target, known := p.resolved[pointer]
+		if !known {
+			target = p.root.Resolve(pointer)
+			p.resolved[pointer] = target
+		}
+		response = target
 	}
-	if !response.Is(tree.Object) || response.Get("$ref") != nil {
+	if !response.Is(tree.Object) || response.Get("$ref") != nil || p.standing[response] {
 		return
 	}
+	p.standing[response] = true
 	headers := response.Child("headers")
 	setHeader(headers, "Latchkey-Token-Expires", p.names.tokenExpires)
 	setHeader(headers, "Latchkey-Token-Days-Left", p.names.daysLeft)

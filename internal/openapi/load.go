@@ -95,6 +95,9 @@ func (l *loader) paths() *Error {
 			continue
 		}
 		at := tree.Join("/paths", m.Key)
+		if len(l.document.paths) == MaxPaths {
+			return m.Value.Errorf(at, "the document has more than %d paths", MaxPaths)
+		}
 		item, e := l.item(m.Value, at)
 		if e != nil {
 			return e
@@ -151,11 +154,7 @@ func (l *loader) item(item *tree.Node, at string) (*tree.Node, *Error) {
 			return nil, ref.Errorf(at+"/$ref", "copies of the path items that are referred to make the document too large")
 		}
 		merged := target.Clone()
-		for _, m := range item.Members {
-			if m.Key != "$ref" {
-				merged.Set(m.Key, m.Value)
-			}
-		}
+		merged.Merge(slices.DeleteFunc(slices.Clone(item.Members), func(m tree.Member) bool { return m.Key == "$ref" }))
 		merged.Line, merged.Column = place.Line, place.Column
 		item = merged
 	}
@@ -191,8 +190,7 @@ func (l *loader) operations(key string, t template, item *tree.Node, at string) 
 // ignoredServers finds servers that nobody is sent to.
 func (l *loader) ignoredServers(n *tree.Node, at string) {
 	if servers := n.Get("servers"); servers != nil && len(servers.Items) > 0 {
-		l.document.findings = append(l.document.findings,
-			fmt.Sprintf("%s/servers is ignored: all operations are served below the first of the document's servers.", at))
+		l.document.findings.add("%s/servers is ignored: all operations are served below the first of the document's servers.", at)
 	}
 }
 

@@ -16,6 +16,8 @@ const (
 	MaxBytes = tree.MaxBytes
 	// MaxOperations is how many operations it may have.
 	MaxOperations = 5000
+	// MaxPaths is how many paths it may have, with operations or without.
+	MaxPaths = 5000
 	// MaxScopes is how many scopes it may name: a PublicApi can't list more.
 	MaxScopes = 256
 	// MaxScopeLength is how many characters a scope's name may have.
@@ -44,7 +46,7 @@ type Document struct {
 	prefix string
 	paths  []path
 	// findings are what was left out.
-	findings []string
+	findings findings
 }
 
 // Contact is the contact of a document; what it does not say is empty.

@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -22,15 +21,12 @@ type Options struct {
 	AllowAnonymous bool
 }
 
-// maxFindings bounds what is told of a document.
-const maxFindings = 20
-
 // publisher changes a copy of a document into what is published.
 type publisher struct {
 	Options
 	document *Document
 	root     *tree.Node
-	findings []string
+	findings findings
 	// prefix is the path of the published server; the keys of paths follow it.
 	prefix string
 	// keys are the new keys of the paths that are published, by the old ones.
@@ -40,17 +36,22 @@ type publisher struct {
 	// copied is the weight of what was copied in place of references.
 	copied int
 	names  names
+	// resolved are places that references lead to, and standing the responses that
+	// have the headers which tell how a token stands.
+	resolved map[string]*tree.Node
+	standing map[*tree.Node]bool
 }
 
 // Publish makes the document that is served on tenants' hosts: with their host as
 // its only server, with Latchkey's tokens as its security, with the answers that
 // Latchkey gives, and with Latchkey's own paths. What of the product's document
-// that leaves no room for, or is not reachable, is left out: findings has a
-// sentence for each such place.
-func (d *Document) Publish(o Options) (published *Published, findings []string) {
+// that leaves no room for, or is not reachable, is left out: told has a
+// sentence for each of the first such places.
+func (d *Document) Publish(o Options) (published *Published, told []string) {
 	p := &publisher{
-		Options: o, document: d, root: d.root.Clone(), findings: slices.Clone(d.findings),
+		Options: o, document: d, root: d.root.Clone(), findings: findings{slices.Clone(d.findings.first), d.findings.total},
 		prefix: d.prefix, keys: map[string]string{}, operationIDs: map[string]bool{},
+		resolved: map[string]*tree.Node{}, standing: map[*tree.Node]bool{},
 	}
 	if !within(o.BasePath, p.prefix) {
 		p.prefix = "" // our own paths are not below it
@@ -66,20 +67,10 @@ func (d *Document) Publish(o Options) (published *Published, findings []string) 
 	server := tree.Text(p.prefix)
 	server.Origin = true
 	p.root.SetAfter("info", "servers", tree.List(tree.Map(tree.Member{Key: "url", Value: server})))
-	return newPublished(p.root), p.told()
+	return newPublished(p.root), p.findings.told()
 }
 
-func (p *publisher) find(format string, args ...any) {
-	p.findings = append(p.findings, fmt.Sprintf(format, args...))
-}
-
-// told are the first of the findings, and how many more there are.
-func (p *publisher) told() []string {
-	if more := len(p.findings) - maxFindings; more > 0 {
-		return append(p.findings[:maxFindings:maxFindings], fmt.Sprintf("There are %d more such findings.", more))
-	}
-	return p.findings
-}
+func (p *publisher) find(format string, args ...any) { p.findings.add(format, args...) }
 
 // within says whether a path is a base path or below it.
 func within(path, base string) bool {
@@ -89,12 +80,11 @@ func within(path, base string) bool {
 
 // paths renames the paths that can be published, and returns those that can't.
 func (p *publisher) paths() (removed []path) {
-	paths := p.root.Get("paths")
+	gone := map[string]bool{}
 	for _, entry := range p.document.paths {
 		if reason := p.unreachable(entry.template.text); reason != "" {
 			p.find("%s is left out: %s.", tree.Join("/paths", entry.key), reason)
-			removed = append(removed, entry)
-			paths.Delete(entry.key)
+			removed, gone[entry.key] = append(removed, entry), true
 			continue
 		}
 		key := entry.key
@@ -103,12 +93,15 @@ func (p *publisher) paths() (removed []path) {
 		}
 		p.keys[entry.key] = key
 	}
-	if paths != nil {
-		for i, m := range paths.Members {
-			if key, kept := p.keys[m.Key]; kept {
-				paths.Members[i].Key = key
-				m.Value.Delete("servers")
-			}
+	paths := p.root.Get("paths")
+	if paths == nil {
+		return removed
+	}
+	paths.Members = slices.DeleteFunc(paths.Members, func(m tree.Member) bool { return gone[m.Key] })
+	for i, m := range paths.Members {
+		if key, kept := p.keys[m.Key]; kept {
+			paths.Members[i].Key = key
+			m.Value.Delete("servers")
 		}
 	}
 	return removed
@@ -167,7 +160,7 @@ func (p *publisher) security() {
 		}
 	})
 	used := map[string]bool{}
-	p.root.Walk("", func(_ string, n *tree.Node) bool {
+	p.root.Walk(func(n *tree.Node) bool {
 		requirements := n.Get("security")
 		if requirements.Is(tree.Array) {
 			for _, requirement := range requirements.Items {

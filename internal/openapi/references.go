@@ -9,6 +9,9 @@ import (
 // maxCopies is how deep what a copy refers to is copied in its turn.
 const maxCopies = 8
 
+// copyCost is what a copy costs beside its weight.
+const copyCost = 10
+
 // references mends what refers to paths that have another key now, or none.
 func (p *publisher) references(removed []path) {
 	gone := map[string]bool{}
@@ -19,13 +22,9 @@ func (p *publisher) references(removed []path) {
 			}
 		}
 	}
-	p.root.Walk("", func(_ string, n *tree.Node) bool {
-		p.reference(n, 0)
-		p.links(n.Get("links"), gone)
-		return true
-	})
+	p.mend(p.root, gone, 0)
 	p.unusedPathItems()
-	p.root.Walk("", func(_ string, n *tree.Node) bool {
+	p.root.Walk(func(n *tree.Node) bool {
 		if id := n.Get("operationId"); id.Is(tree.String) {
 			p.operationIDs[id.Text] = true
 		}
@@ -47,36 +46,57 @@ func (p *publisher) rename(pointer string) (renamed string, kept bool) {
 	return tree.Join("/paths", append([]string{key}, keys[2:]...)...), true
 }
 
+// mend mends all that is below a node, each reference once: depth is how many copies
+// it is inside of.
+func (p *publisher) mend(n *tree.Node, gone map[string]bool, depth int) {
+	n.Walk(func(n *tree.Node) bool {
+		if p.reference(n, depth) {
+			p.mend(n, gone, depth+1)
+			return false
+		}
+		p.links(n.Get("links"), gone)
+		return true
+	})
+}
+
 // reference mends a $ref. What leads into a path that was left out becomes a copy
-// of what is there.
-func (p *publisher) reference(n *tree.Node, depth int) {
+// of what is there, in which nothing is mended yet.
+func (p *publisher) reference(n *tree.Node, depth int) (copied bool) {
 	ref := n.Get("$ref")
 	pointer, local := strings.CutPrefix(ref.String(), "#/paths/")
 	if !local {
-		return
+		return false
 	}
 	pointer = "/paths/" + pointer
 	if renamed, kept := p.rename(pointer); kept {
 		ref.Text = "#" + renamed
-		return
+		return false
 	}
 	n.Delete("$ref")
-	target := p.document.root.Resolve(pointer)
-	if target.Is(tree.Object) && depth < maxCopies {
-		if p.copied += target.Weight(tree.MaxNodes); p.copied <= tree.MaxNodes {
-			siblings := n.Members
-			n.Members = target.Clone().Members
-			for _, m := range siblings {
-				n.Set(m.Key, m.Value)
-			}
-			n.Walk("", func(_ string, below *tree.Node) bool {
-				p.reference(below, depth+1)
-				return true
-			})
-			return
-		}
+	if target := p.original(pointer, depth); target != nil {
+		siblings := n.Members
+		n.Members = target.Clone().Members
+		n.Merge(siblings)
+		return true
 	}
 	p.find("A reference to %s was removed: the path is left out.", pointer)
+	return false
+}
+
+// original is what to copy in place of a reference, or nil where it is nothing to be
+// copied or copies have become too many.
+func (p *publisher) original(pointer string, depth int) *tree.Node {
+	if depth >= maxCopies || p.copied > tree.MaxNodes {
+		return nil
+	}
+	target := p.document.root.Resolve(pointer)
+	if !target.Is(tree.Object) {
+		return nil
+	}
+	if p.copied += target.Weight(tree.MaxNodes) + copyCost; p.copied > tree.MaxNodes {
+		return nil
+	}
+	return target
 }
 
 // links drops those to operations that are not there, and mends the others.
@@ -112,7 +132,7 @@ func (p *publisher) unusedPathItems() {
 		return
 	}
 	used := map[string]bool{}
-	p.root.Walk("", func(_ string, n *tree.Node) bool {
+	p.root.Walk(func(n *tree.Node) bool {
 		if name, ok := strings.CutPrefix(n.Get("$ref").String(), "#/components/pathItems/"); ok {
 			used[tree.Split("/" + name)[0]] = true
 		}

@@ -19,7 +19,7 @@ func (p *publisher) tokenAPI() {
 		return
 	}
 	renamed := p.ownComponents(own)
-	own.Walk("", func(_ string, n *tree.Node) bool {
+	own.Walk(func(n *tree.Node) bool {
 		if ref := n.Get("$ref"); ref.Is(tree.String) {
 			if to, ok := renamed[ref.Text]; ok {
 				ref.Text = to

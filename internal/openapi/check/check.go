@@ -77,8 +77,8 @@ func Check(source []byte) error {
 		return one(err)
 	}
 	if root.Kind == tree.Object {
-		if found := externalReferences(root); len(found) > 0 {
-			return bounded(found)
+		if found := externalReferences(root); found.Total > 0 {
+			return found
 		}
 	}
 	// The validator is given what the author's text means to us, not the text: the
@@ -96,11 +96,14 @@ func one(err error) *Errors {
 	if !errors.As(err, &e) {
 		e = &openapi.Error{Message: err.Error()}
 	}
-	return bounded([]*openapi.Error{e})
+	return &Errors{First: []*openapi.Error{e}, Total: 1}
 }
 
-func bounded(all []*openapi.Error) *Errors {
-	return &Errors{First: all[:min(len(all), maxErrors)], Total: len(all)}
+// add counts an error, and keeps it if it is one of the first. Others are not made.
+func (e *Errors) add(one func() *openapi.Error) {
+	if e.Total++; e.Total <= maxErrors {
+		e.First = append(e.First, one())
+	}
 }
 
 // opaque are members whose values are the author's own: a $ref in them is none.
@@ -109,15 +112,16 @@ var opaque = map[string]bool{"example": true, "examples": true, "default": true,
 // externalReferences are those that lead out of the document. The validator refuses
 // what this does not see, such as in a property that is named default, but can't
 // say where it is.
-func externalReferences(root *tree.Node) (found []*openapi.Error) {
-	root.Walk("", func(pointer string, n *tree.Node) bool {
-		if keys := tree.Split(pointer); len(keys) > 0 {
-			if last := keys[len(keys)-1]; opaque[last] || strings.HasPrefix(last, "x-") {
-				return false
-			}
+func externalReferences(root *tree.Node) *Errors {
+	found := &Errors{}
+	root.WalkPlaces(func(at *tree.Place, n *tree.Node) bool {
+		if last := at.Key(); opaque[last] || strings.HasPrefix(last, "x-") {
+			return false
 		}
 		if ref := n.Get("$ref"); ref.Is(tree.String) && !strings.HasPrefix(ref.Text, "#") {
-			found = append(found, ref.Errorf(pointer+"/$ref", "the reference %.100q leads out of the document: put what it names into the document", ref.Text))
+			found.add(func() *openapi.Error {
+				return ref.Errorf(at.String()+"/$ref", "the reference %.100q leads out of the document: put what it names into the document", ref.Text)
+			})
 		}
 		return true
 	})
@@ -139,7 +143,7 @@ func validate(root *tree.Node, text []byte) (err error) {
 	loader.ReadFromURIFunc = func(*openapi3.Loader, *url.URL) ([]byte, error) { return nil, errOutside }
 	document, err := loader.LoadFromData(text)
 	if err != nil {
-		return bounded(place(root, err))
+		return place(root, err)
 	}
 	err = document.Validate(context.Background(),
 		openapi3.EnableMultiError(),
@@ -149,7 +153,7 @@ func validate(root *tree.Node, text []byte) (err error) {
 		openapi3.DisableSchemaDefaultsValidation(),
 	)
 	if err != nil {
-		return bounded(place(root, err))
+		return place(root, err)
 	}
 	return nil
 }

@@ -13,15 +13,15 @@ import (
 
 // place makes an error of ours of each of the validator's. Those say where they
 // were found by the errors that they are wrapped in: a section, a path, and so on.
-func place(root *tree.Node, err error) []*openapi.Error {
+func place(root *tree.Node, err error) *Errors {
 	p := &placer{root: root}
 	p.walk(err, nil)
-	return p.found
+	return &p.found
 }
 
 type placer struct {
 	root  *tree.Node
-	found []*openapi.Error
+	found Errors
 }
 
 func (p *placer) walk(err error, keys []string) {
@@ -68,9 +68,14 @@ func step(err error) (keys []string, context bool) {
 	return nil, false
 }
 
-// add notes an error at the deepest place that the document has of those that were
-// found. What it lacks is named before the message.
+// add notes an error where it was found.
 func (p *placer) add(err error, keys []string) {
+	p.found.add(func() *openapi.Error { return p.at(err, keys) })
+}
+
+// at is an error at the deepest place that the document has of those that were
+// found. What it lacks is named before the message.
+func (p *placer) at(err error, keys []string) *openapi.Error {
 	pointer, n := "", p.root
 	message := strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " "))
 	for i, key := range keys {
@@ -81,5 +86,5 @@ func (p *placer) add(err error, keys []string) {
 		}
 		pointer, n = tree.Join(pointer, key), next
 	}
-	p.found = append(p.found, n.Errorf(pointer, "%s", message))
+	return n.Errorf(pointer, "%s", message)
 }

@@ -3,6 +3,7 @@ package tree
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,6 +17,8 @@ type encoder struct {
 	out []byte
 	// split is where the origin belongs, or -1.
 	split int
+	// inYAML says that what is written as JSON stands in YAML.
+	inYAML bool
 }
 
 func (e *encoder) encoded() Encoded {
@@ -35,7 +38,7 @@ func (n *Node) JSON() Encoded {
 
 // YAML writes a tree in blocks.
 func (n *Node) YAML() Encoded {
-	e := &encoder{split: -1}
+	e := &encoder{split: -1, inYAML: true}
 	e.yaml(n, 0, false)
 	if len(e.out) > 0 && e.out[0] == '\n' {
 		e.out, e.split = e.out[1:], max(e.split-1, -1)
@@ -63,10 +66,22 @@ func (e *encoder) json(n *Node) {
 		e.out = append(e.out, '{')
 		for i, m := range n.Members {
 			e.comma(i)
-			e.out = append(appendQuoted(append(e.out, '"'), m.Key), '"', ':')
+			e.jsonKey(m.Key)
 			e.json(m.Value)
 		}
 		e.out = append(e.out, '}')
+	}
+}
+
+func (e *encoder) jsonKey(key string) {
+	start := len(e.out)
+	e.out = append(appendQuoted(append(e.out, '"'), key), '"')
+	if e.inYAML && len(e.out)-start > maxSimpleKey {
+		e.out = slices.Insert(e.out, start, []byte("? ")...)
+	}
+	e.out = append(e.out, ':')
+	if e.inYAML {
+		e.out = append(e.out, ' ')
 	}
 }
 
@@ -123,10 +138,18 @@ func escapedRune(r rune) bool {
 	return r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0xfffe || r == 0xffff
 }
 
+// maxIndent is how deep YAML is written in blocks. What is deeper stands on one line,
+// as JSON: half a million values at the end of an indentation each would be a
+// hundred times the size of the document.
+const maxIndent = 40
+
 // yaml writes a value behind a key or a dash. inline says that an object may
 // begin on the line, behind a dash.
 func (e *encoder) yaml(n *Node, indent int, inline bool) {
 	switch {
+	case indent >= maxIndent && n.Kind != String:
+		e.out = append(e.out, ' ')
+		e.json(n)
 	case n.Kind == Array && len(n.Items) > 0:
 		for _, item := range n.Items {
 			e.line(indent)

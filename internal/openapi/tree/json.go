@@ -9,8 +9,6 @@ import (
 	"strconv"
 )
 
-func itoa(i int) string { return strconv.Itoa(i) }
-
 // jsonParser reads JSON with the standard library's tokens: YAML's parser reads
 // some of it differently (escaped surrogates, tabs, numbers such as 1e3).
 type jsonParser struct {
@@ -24,12 +22,12 @@ type jsonParser struct {
 func parseJSON(source []byte) (*Node, error) {
 	p := &jsonParser{source: source, decoder: json.NewDecoder(bytes.NewReader(source)), line: 1}
 	p.decoder.UseNumber()
-	n, e := p.value(&place{})
+	n, e := p.value(&Place{})
 	if e != nil {
 		return nil, e
 	}
 	if _, err := p.decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, p.errorAt(p.begin(), &place{}, "something follows the document's closing brace")
+		return nil, p.errorAt(p.begin(), &Place{}, "something follows the document's closing brace")
 	}
 	return n, nil
 }
@@ -52,13 +50,13 @@ func (p *jsonParser) position(offset int) (line, column int) {
 	return p.line, offset - p.lineStart + 1
 }
 
-func (p *jsonParser) errorAt(offset int, at *place, message string) *Error {
+func (p *jsonParser) errorAt(offset int, at *Place, message string) *Error {
 	line, column := position(p.source, offset)
 	return &Error{Pointer: at.String(), Line: line, Column: column, Message: message}
 }
 
 // token is the next one, or why there is none.
-func (p *jsonParser) token(at *place) (json.Token, *Error) {
+func (p *jsonParser) token(at *Place) (json.Token, *Error) {
 	token, err := p.decoder.Token()
 	if err == nil {
 		return token, nil
@@ -73,7 +71,7 @@ func (p *jsonParser) token(at *place) (json.Token, *Error) {
 	return nil, p.errorAt(offset, at, fmt.Sprintf("it begins with a brace but is not JSON: %v", err))
 }
 
-func (p *jsonParser) value(at *place) (*Node, *Error) {
+func (p *jsonParser) value(at *Place) (*Node, *Error) {
 	n := &Node{}
 	n.Line, n.Column = p.position(p.begin())
 	if e := p.budget.enter(n, at); e != nil {
@@ -103,9 +101,9 @@ func (p *jsonParser) value(at *place) (*Node, *Error) {
 	return n, nil
 }
 
-func (p *jsonParser) items(n *Node, at *place) *Error {
+func (p *jsonParser) items(n *Node, at *Place) *Error {
 	for i := 0; p.decoder.More(); i++ {
-		item, e := p.value(&place{up: at, index: i, array: true})
+		item, e := p.value(&Place{up: at, index: i, array: true})
 		if e != nil {
 			return e
 		}
@@ -115,7 +113,7 @@ func (p *jsonParser) items(n *Node, at *place) *Error {
 	return e
 }
 
-func (p *jsonParser) members(n *Node, at *place) *Error {
+func (p *jsonParser) members(n *Node, at *Place) *Error {
 	lines := map[string]int{}
 	for p.decoder.More() {
 		offset := p.begin()
@@ -124,8 +122,11 @@ func (p *jsonParser) members(n *Node, at *place) *Error {
 			return e
 		}
 		key, _ := token.(string) // the decoder accepts nothing else here
-		here := &place{up: at, key: key}
-		line, _ := p.position(offset)
+		line, column := p.position(offset)
+		if e := checkKey(key, &Node{Line: line, Column: column}, at); e != nil {
+			return e
+		}
+		here := &Place{up: at, key: key}
 		if first, twice := lines[key]; twice {
 			return p.errorAt(offset, here, fmt.Sprintf("the key is there twice, first in line %d", first))
 		}

@@ -16,6 +16,9 @@ const (
 	MaxNodes = 500_000
 	// MaxText is how many bytes its texts and keys may have, counted in the same way.
 	MaxText = 4 * MaxBytes
+	// MaxKey is how many bytes a key may have: keys make the pointers to all that is
+	// below them.
+	MaxKey = 1 << 10
 )
 
 // Parse reads a document. One that begins with a brace is JSON (RFC 8259), any
@@ -58,11 +61,19 @@ func position(source []byte, offset int) (line, column int) {
 	return bytes.Count(before, []byte("\n")) + 1, len(before) - bytes.LastIndexByte(before, '\n')
 }
 
+// checkKey refuses a key that is too long, in the object at a place.
+func checkKey(key string, where *Node, at *Place) *Error {
+	if len(key) > MaxKey {
+		return where.Errorf(at.String(), "the key %.40q… has %d bytes, and may have %d", key, len(key), MaxKey)
+	}
+	return nil
+}
+
 // budget counts what a document may have.
 type budget struct{ nodes, depth, text int }
 
 // enter is called for each value; leave has to follow.
-func (b *budget) enter(at *Node, pointer *place) *Error {
+func (b *budget) enter(at *Node, pointer *Place) *Error {
 	b.nodes++
 	b.depth++
 	switch {
@@ -82,22 +93,4 @@ func (b *budget) write(at *Node, text string) *Error {
 		return at.Errorf("", "the document has more than 16 MiB of text, aliases counted as often as they are used")
 	}
 	return nil
-}
-
-// place is where a parser is. The pointer is only written where it is needed.
-type place struct {
-	up    *place
-	key   string
-	index int // where key is empty and up's value is an array
-	array bool
-}
-
-func (p *place) String() string {
-	if p == nil || p.up == nil {
-		return ""
-	}
-	if p.array {
-		return Join(p.up.String(), itoa(p.index))
-	}
-	return Join(p.up.String(), p.key)
 }

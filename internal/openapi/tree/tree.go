@@ -144,6 +144,22 @@ func (n *Node) Set(key string, value *Node) {
 	n.Members = append(n.Members, Member{key, value})
 }
 
+// Merge is Set for many members, which are not looked for one by one.
+func (n *Node) Merge(members []Member) {
+	places := make(map[string]int, len(n.Members))
+	for i, m := range n.Members {
+		places[m.Key] = i
+	}
+	for _, m := range members {
+		if i, has := places[m.Key]; has {
+			n.Members[i].Value = m.Value
+			continue
+		}
+		places[m.Key] = len(n.Members)
+		n.Members = append(n.Members, m)
+	}
+}
+
 // SetAfter replaces the member with the key, or adds it behind another one: as the
 // first where that is missing.
 func (n *Node) SetAfter(after, key string, value *Node) {
@@ -198,11 +214,14 @@ func (n *Node) Clone() *Node {
 }
 
 // Weight is what copies of a tree cost: one for each value, and one more for every
-// 32 bytes of its text. It stops counting above most.
+// 32 bytes of a text or a key. It stops counting above most.
 func (n *Node) Weight(most int) int {
 	weight := 0
-	n.Walk("", func(_ string, n *Node) bool {
+	n.Walk(func(n *Node) bool {
 		weight += 1 + len(n.Text)/32
+		for _, m := range n.Members {
+			weight += len(m.Key) / 32
+		}
 		return weight <= most
 	})
 	return weight
@@ -224,20 +243,6 @@ func (n *Node) Equal(o *Node) bool {
 		}
 	}
 	return true
-}
-
-// Walk calls visit for a node and all below it, until it returns false for one:
-// what is below that is left out.
-func (n *Node) Walk(pointer string, visit func(pointer string, n *Node) bool) {
-	if !visit(pointer, n) {
-		return
-	}
-	for i, item := range n.Items {
-		item.Walk(pointer+"/"+strconv.Itoa(i), visit)
-	}
-	for _, m := range n.Members {
-		m.Value.Walk(Join(pointer, m.Key), visit)
-	}
 }
 
 // escapes are those of RFC 6901.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -91,6 +92,8 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 		{"a: 1\nb\n", "", 2, 0, "not YAML"},
 		{"a:\n  <<: 1", "/a/<<", 2, 7, "<< takes a mapping"},
 		{"a: 1\nb: \xff", "", 2, 4, "not UTF-8"},
+		{"{\"a\":\n{\"" + strings.Repeat("k", tree.MaxKey+1) + "\":1}}", "/a", 2, 2, "has 1025 bytes, and may have 1024"},
+		{"a:\n  ? " + strings.Repeat("k", tree.MaxKey+1) + "\n  : 1", "/a", 2, 5, "has 1025 bytes, and may have 1024"},
 		{strings.Repeat("[", 300) + strings.Repeat("]", 300), strings.Repeat("/0", 200), 1, 201, "more than 200 deep"},
 		{`{"a":` + strings.Repeat("[", 300) + strings.Repeat("]", 300) + "}", "/a" + strings.Repeat("/0", 199), 1, 205, "more than 200 deep"},
 		{"a: " + strings.Repeat("x", tree.MaxBytes), "", 0, 0, "larger than 4 MiB"},
@@ -134,15 +137,23 @@ var texts = []string{
 	"", " ", "a", "on", "Yes", "null", "~", "1", "0x1", "1e3", "2026-01-31", "3.1.0", "a: b", "a #b", "#a", "- a", "-", "?", "!x", "&a", "*a",
 	"a\nb", "a\nb\n", "a\nb\n\n", "\na", " a\nb", "a\n b", "a \nb", "a\n\nb", "a\tb", "\ta\nb", "a\r\nb", "\u2028", "\u0085", "\ufeff", "\x00", "\x7f", "é€😀",
 	"it's", "'", "\"", "\\", "a:b", "a:", "https://x/y", "/orders/{id}", "{a", "[a", "%a", "@a", "`a", "$ref", "a, b", "---", "...", "--- a\nb", "=", "<<",
-	strings.Repeat("long ", 300), strings.Repeat("k", 2000),
+	strings.Repeat("long ", 300), strings.Repeat("k", 2000), strings.Repeat("k", tree.MaxKey), strings.Repeat("\x01", tree.MaxKey),
 }
 
 // What is written is read as the same, as JSON and as YAML.
 func TestRoundTrip(t *testing.T) {
 	all := tree.Map()
 	for i, text := range texts {
+		if len(text) > tree.MaxKey {
+			all.Set(fmt.Sprint("long", i), tree.Text(text))
+			continue
+		}
 		all.Set(text, tree.Text(text))
 		all.Set(fmt.Sprint("nested", i), tree.List(tree.Text(text), tree.Map(), tree.List(), tree.List(tree.Text(text), tree.Map(tree.Member{Key: text, Value: tree.Text(text)})), tree.True()))
+	}
+	checkRoundTrip(t, all)
+	for range 50 { // deeper than blocks are written
+		all = tree.Map(tree.Member{Key: "a", Value: tree.List(all)})
 	}
 	checkRoundTrip(t, all)
 }
@@ -178,6 +189,54 @@ func TestPointers(t *testing.T) {
 			t.Errorf("%s: %+v", pointer, got)
 		}
 	}
+}
+
+// A pointer is made for the nodes of which one is wanted, and for no other.
+func TestWalkMakesNoPointers(t *testing.T) {
+	n := parse(t, `{"`+strings.Repeat("k", tree.MaxKey)+`":[`+strings.Repeat("1,", 100_000)+`{"a/b":"here"}]}`)
+	visited, pointer := 0, ""
+	bytes := allocated(func() {
+		n.WalkPlaces(func(at *tree.Place, n *tree.Node) bool {
+			if visited++; n.Text == "here" {
+				pointer = at.String()
+			}
+			return true
+		})
+		n.Walk(func(*tree.Node) bool { visited++; return true })
+	})
+	if visited != 2*100_004 || !strings.HasSuffix(pointer, "k/100000/a~1b") || n.Resolve(pointer).String() != "here" {
+		t.Errorf("%d nodes, %.2000q", visited, pointer)
+	}
+	if bytes > 64<<10 {
+		t.Errorf("%d bytes for two walks and one pointer", bytes)
+	}
+}
+
+// Values at the end of deep nesting are not each written behind its indentation.
+func TestYAMLIsNotMuchLargerThanItsTree(t *testing.T) {
+	const depth, items = tree.MaxDepth - 2, 100_000
+	n := parse(t, `{"a":`+strings.Repeat("[", depth)+strings.Repeat("1,", items)+"1"+strings.Repeat("]", depth)+"}")
+	checkRoundTrip(t, n)
+	if got := len(n.YAML().Prefix); got > 10*items {
+		t.Errorf("%d bytes of YAML for %d values", got, items)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	n := parse(t, `{"a":1,"b":2}`)
+	n.Merge(parse(t, `{"b":3,"c":4}`).Members)
+	if got := strings.TrimSpace(string(n.JSON().Prefix)); got != `{"a":1,"b":3,"c":4}` {
+		t.Error(got)
+	}
+}
+
+// allocated is how many bytes something allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 // FuzzParse: nothing makes it panic, and what it reads is written so that it is

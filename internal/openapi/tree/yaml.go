@@ -26,7 +26,7 @@ func parseYAML(source []byte) (*Node, error) {
 		return nil, err
 	}
 	p := &yamlParser{open: map[*yaml.Node]bool{}}
-	n, e := p.value(document, &place{})
+	n, e := p.value(document, &Place{})
 	if e != nil {
 		return nil, e
 	}
@@ -71,7 +71,7 @@ func yamlError(err error) *Error {
 	return &Error{Message: "not YAML: " + strings.TrimPrefix(text, "yaml: ")}
 }
 
-func (p *yamlParser) value(y *yaml.Node, at *place) (*Node, *Error) {
+func (p *yamlParser) value(y *yaml.Node, at *Place) (*Node, *Error) {
 	n := &Node{Line: y.Line, Column: y.Column}
 	if e := p.budget.enter(n, at); e != nil {
 		return nil, e
@@ -103,12 +103,12 @@ func (p *yamlParser) value(y *yaml.Node, at *place) (*Node, *Error) {
 	return nil, n.Errorf(at.String(), "it is nothing that JSON has")
 }
 
-func (p *yamlParser) items(n *Node, y *yaml.Node, at *place) *Error {
+func (p *yamlParser) items(n *Node, y *yaml.Node, at *Place) *Error {
 	if e := plainTag(n, y, "!!seq", at); e != nil {
 		return e
 	}
 	for i, item := range y.Content {
-		value, e := p.value(item, &place{up: at, index: i, array: true})
+		value, e := p.value(item, &Place{up: at, index: i, array: true})
 		if e != nil {
 			return e
 		}
@@ -118,14 +118,14 @@ func (p *yamlParser) items(n *Node, y *yaml.Node, at *place) *Error {
 }
 
 // plainTag refuses tags that JSON has nothing for.
-func plainTag(n *Node, y *yaml.Node, want string, at *place) *Error {
+func plainTag(n *Node, y *yaml.Node, want string, at *Place) *Error {
 	if tag := y.ShortTag(); y.Style&yaml.TaggedStyle != 0 && tag != want {
 		return n.Errorf(at.String(), "the tag %s is not supported", tag)
 	}
 	return nil
 }
 
-func (p *yamlParser) members(n *Node, y *yaml.Node, at *place) *Error {
+func (p *yamlParser) members(n *Node, y *yaml.Node, at *Place) *Error {
 	if e := plainTag(n, y, "!!map", at); e != nil {
 		return e
 	}
@@ -137,7 +137,7 @@ func (p *yamlParser) members(n *Node, y *yaml.Node, at *place) *Error {
 		}
 		if first, twice := own[key]; twice {
 			k := &Node{Line: y.Content[i].Line, Column: y.Content[i].Column}
-			return k.Errorf((&place{up: at, key: key}).String(), "the key is there twice, first in line %d", first)
+			return k.Errorf((&Place{up: at, key: key}).String(), "the key is there twice, first in line %d", first)
 		}
 		own[key] = y.Content[i].Line
 	}
@@ -153,7 +153,7 @@ func (p *yamlParser) members(n *Node, y *yaml.Node, at *place) *Error {
 		if e := p.budget.write(n, key); e != nil {
 			return e
 		}
-		value, e := p.value(y.Content[i+1], &place{up: at, key: key})
+		value, e := p.value(y.Content[i+1], &Place{up: at, key: key})
 		if e != nil {
 			return e
 		}
@@ -168,8 +168,8 @@ func isMerge(key *yaml.Node) bool {
 
 // merge adds the members of another mapping, or of several, of which the first
 // that has a key wins. The object's own members win over all of them.
-func (p *yamlParser) merge(n *Node, source *yaml.Node, own map[string]int, merged map[string]bool, at *place) *Error {
-	here := &place{up: at, key: "<<"}
+func (p *yamlParser) merge(n *Node, source *yaml.Node, own map[string]int, merged map[string]bool, at *Place) *Error {
+	here := &Place{up: at, key: "<<"}
 	value, e := p.value(source, here)
 	if e != nil {
 		return e
@@ -196,7 +196,7 @@ func (p *yamlParser) merge(n *Node, source *yaml.Node, own map[string]int, merge
 
 // yamlKey is a key as it is written: JSON's keys are strings, and a response 200
 // or a property named on, null or 1.0 is called so.
-func yamlKey(y *yaml.Node, at *place) (string, *Error) {
+func yamlKey(y *yaml.Node, at *Place) (string, *Error) {
 	n := &Node{Line: y.Line, Column: y.Column}
 	if y.Kind == yaml.AliasNode {
 		y = y.Alias
@@ -211,7 +211,7 @@ func yamlKey(y *yaml.Node, at *place) (string, *Error) {
 			return "", n.Errorf(at.String(), "the tag %s is not supported", tag)
 		}
 	}
-	return y.Value, nil
+	return y.Value, checkKey(y.Value, n, at)
 }
 
 // The core schema of YAML 1.2.2, section 10.3.2. What YAML 1.1 made of more words
@@ -225,7 +225,7 @@ var (
 )
 
 // scalar sets a node to what a scalar means.
-func scalar(n *Node, y *yaml.Node, at *place) *Error {
+func scalar(n *Node, y *yaml.Node, at *Place) *Error {
 	tag := ""
 	if y.Style&yaml.TaggedStyle != 0 {
 		tag = y.ShortTag()
@@ -250,7 +250,7 @@ func scalar(n *Node, y *yaml.Node, at *place) *Error {
 }
 
 // plain sets a node to what a scalar without quotes means.
-func plain(n *Node, text string, at *place) *Error {
+func plain(n *Node, text string, at *Place) *Error {
 	switch text {
 	case "", "~", "null", "Null", "NULL":
 		n.Kind = Null
