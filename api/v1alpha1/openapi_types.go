@@ -90,7 +90,9 @@ type Docs struct {
 
 	// visibility says who can read the page and the document: Public, the default,
 	// everyone; Authenticated, holders of a token of the tenant; Disabled, nobody.
-	// Reading opens no data.
+	// With Authenticated each request needs the header Authorization, which tools
+	// send and browsers do not: the page can't be opened in one. Reading opens no
+	// data.
 	// +optional
 	// +kubebuilder:default=Public
 	Visibility DocsVisibility `json:"visibility,omitempty"`

@@ -86,7 +86,10 @@ func New(config Config) (*Portal, error) {
 	if config.ConfirmTimeout == 0 {
 		config.ConfirmTimeout = DefaultConfirmTimeout
 	}
-	p := &Portal{config: config, mux: http.NewServeMux(), reviews: newReviews(config.Client, config.Clock)}
+	p := &Portal{
+		config: config, mux: http.NewServeMux(), reviews: newReviews(config.Client, config.Clock),
+		publications: publications{api: config.Directory.API},
+	}
 	strict := tokenapi.NewStrictHandlerWithOptions(&handlers{p}, nil, tokenapi.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  keepProblem,
 		ResponseErrorHandlerFunc: keepProblem,

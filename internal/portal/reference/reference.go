@@ -161,6 +161,9 @@ func Paths(docsPath string) ([]string, error) {
 
 const assetsBelow = "/assets/"
 
+// Uncached is the Cache-Control of what not everyone may read.
+const Uncached = "private, no-store"
+
 // Serve answers a request, or returns why not. Only the paths that Paths lists are
 // answered, compared with the bytes that were sent: what is spelled otherwise is
 // another path (oauth2-proxy CVE-2026-40575).
@@ -172,7 +175,7 @@ func (r *Reference) Serve(w http.ResponseWriter, req *http.Request, host Host) *
 	case req.Method != http.MethodGet && req.Method != http.MethodHead:
 		return problem.MethodNotAllowed("GET, HEAD")
 	case r.private:
-		cacheControl = "private, no-store"
+		cacheControl = Uncached
 	}
 	w.Header().Set("Cache-Control", cacheControl)
 	protect(w.Header())

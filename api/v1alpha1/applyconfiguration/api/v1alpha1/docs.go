@@ -16,7 +16,9 @@ type DocsApplyConfiguration struct {
 	Path *string `json:"path,omitempty"`
 	// visibility says who can read the page and the document: Public, the default,
 	// everyone; Authenticated, holders of a token of the tenant; Disabled, nobody.
-	// Reading opens no data.
+	// With Authenticated each request needs the header Authorization, which tools
+	// send and browsers do not: the page can't be opened in one. Reading opens no
+	// data.
 	Visibility *apiv1alpha1.DocsVisibility `json:"visibility,omitempty"`
 }
 
