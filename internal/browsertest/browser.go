@@ -29,9 +29,9 @@ var browser struct {
 	err     error
 }
 
-// Main is for TestMain: it runs the tests, and stops Chromium where one of them
-// started it.
-func Main(m *testing.M) int {
+// Main is for TestMain: it runs the tests of m, which is a *testing.M or runs one
+// inside of something else, and stops Chromium where one of them started it.
+func Main(m interface{ Run() int }) int {
 	code := m.Run()
 	if browser.cancel == nil {
 		return code

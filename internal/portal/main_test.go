@@ -30,6 +30,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers"
 	"github.com/latchkey-dev/latchkey/controllers/tenant"
+	"github.com/latchkey-dev/latchkey/internal/browsertest"
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/portal"
@@ -44,13 +45,19 @@ var env testenv.Environment
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
-	os.Exit(testenv.Run(m, &env, controlplane.Options{}))
+	os.Exit(browsertest.Main(inEnvironment{m}))
 }
+
+// inEnvironment runs tests with a control plane.
+type inEnvironment struct{ *testing.M }
+
+func (e inEnvironment) Run() int { return testenv.Run(e.M, &env, controlplane.Options{}) }
 
 // installation is a manager and a server with both surfaces, each with the rights
 // of its ServiceAccount, for the tenants acme and globex.
 type installation struct {
 	t           *testing.T
+	site        site
 	api         *v1alpha1.PublicApi
 	front       *httptest.Server
 	logs        *buffer
@@ -61,16 +68,26 @@ type installation struct {
 	reached    []string
 }
 
+// site is where the tenants' hosts are, and the scheme of their clients.
+type site struct{ domain, scheme string }
+
 // install starts everything and stops it at the end of the test, when it looks for
 // plaintexts where none may be.
 func install(t *testing.T, mutate ...func(*v1alpha1.PublicApi)) *installation {
 	t.Helper()
-	i := &installation{t: t, logs: &buffer{}}
+	return installAt(t, site{"example.com", "https"}, mutate...)
+}
+
+// installAt is install for other hosts: browsers find those below localhost.
+func installAt(t *testing.T, at site, mutate ...func(*v1alpha1.PublicApi)) *installation {
+	t.Helper()
+	i := &installation{t: t, site: at, logs: &buffer{}}
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.reached = append(i.reached, fmt.Sprint(r.URL, r.Header))
-		_, _ = io.WriteString(w, "{}")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"tenant":%q}`, r.Header.Get(proxy.HeaderTenant))
 	}))
 	t.Cleanup(backend.Close)
 	i.api = &v1alpha1.PublicApi{
@@ -119,7 +136,7 @@ func (i *installation) startManager() {
 	must(i.t, err)
 	manager, err := controllers.NewManager(ctx, config, controllers.Options{
 		Tenant: tenant.Config{
-			BaseDomain: "example.com", SystemNamespace: v1alpha1.SystemNamespace, TokenPrefix: v1alpha1.DefaultTokenPrefix,
+			BaseDomain: i.site.domain, SystemNamespace: v1alpha1.SystemNamespace, TokenPrefix: v1alpha1.DefaultTokenPrefix,
 			Ingress: tenant.IngressConfig{Class: "nginx", TLSSecret: "wildcard", Service: "latchkey-apiserver", PortalService: "latchkey-portal", Port: 80},
 		},
 		RecordsNamespace: v1alpha1.RecordsNamespace, MetricsAddress: "0", HealthAddress: "0",
@@ -151,7 +168,7 @@ func (i *installation) startServer() {
 	must(i.t, err)
 	backends := proxy.New(logger)
 	handler, err := server.New(server.Config{
-		BaseDomain: "example.com", TokenPrefix: v1alpha1.DefaultTokenPrefix, Directory: view, Proxy: backends, Portal: own,
+		BaseDomain: i.site.domain, PublicScheme: i.site.scheme, TokenPrefix: v1alpha1.DefaultTokenPrefix, Directory: view, Proxy: backends, Portal: own,
 		Logger: logger, Metrics: prometheus.NewRegistry(), Limits: server.Limits{BadTokensPerMinute: 30},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	})
@@ -188,7 +205,7 @@ func (i *installation) call(tenant, method, target, authorization string, bodyAn
 	}
 	r, err := http.NewRequestWithContext(i.t.Context(), method, i.front.URL+target, body)
 	must(i.t, err)
-	r.Host = tenant + ".example.com"
+	r.Host = tenant + "." + i.site.domain
 	r.Header.Set("X-Forwarded-For", "192.0.2.1")
 	if authorization != "" {
 		if !strings.Contains(authorization, " ") {
@@ -201,6 +218,9 @@ func (i *installation) call(tenant, method, target, authorization string, bodyAn
 	}
 	for n := 1; n+1 < len(bodyAndHeaders); n += 2 {
 		r.Header.Set(bodyAndHeaders[n], bodyAndHeaders[n+1])
+	}
+	if host := r.Header.Get("Host"); host != "" {
+		r.Host = host
 	}
 	response, err := i.front.Client().Do(r)
 	must(i.t, err)
