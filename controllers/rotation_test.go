@@ -361,6 +361,49 @@ func TestMaxPerTenantCountsLiveOnes(t *testing.T) {
 		v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonPolicyViolation)
 }
 
+// A tenant that has as many tokens as it may, or more since the policy changed, goes on
+// rotating them: that makes none.
+func TestRotatingAddsNoToken(t *testing.T) {
+	startManager(t)
+	owner := readyTenant(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.MaxPerTenant = 1 })
+	object := issued(t, owner, "ci", v1alpha1.ApiTokenSpec{})
+	next, _ := credential(t, owner.Name, time.Now().Add(time.Second))
+	beyond, _ := credential(t, owner.Name, time.Now())
+	other := create(t, apiToken(owner, "beyond", v1alpha1.ApiTokenSpec{Credential: beyond}))
+	waitFor(t, other, v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonPolicyViolation)
+	change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Credential = next })
+	awaitStatus(t, object, next.ID)
+}
+
+// A rotation that was refused comes to nothing for good, also once its cause is gone:
+// the token that is in use goes on working.
+func TestRefusedRotationStaysRefused(t *testing.T) {
+	startManager(t)
+	owner := readyTenant(t)
+	begin := time.Now().Add(-time.Minute)
+	first, _ := credential(t, owner.Name, begin)
+	object := issued(t, owner, "ci", v1alpha1.ApiTokenSpec{Credential: first})
+	refused, _ := credential(t, owner.Name, begin.Add(time.Second))
+	change(t, object, func(o *v1alpha1.ApiToken) {
+		o.Spec.Credential, o.Spec.Scopes = refused, []string{"orders:read", "unknown"}
+	})
+	waitFor(t, object, v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonPolicyViolation)
+	change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Scopes = []string{"orders:read"} })
+	message := waitFor(t, object, v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonPolicyViolation)
+	if !strings.Contains(message, "unknown scopes: unknown") || !strings.Contains(message, "stays refused") {
+		t.Errorf("the message is %q", message)
+	}
+	if stored, _ := awaitRecord(t, object); stored.Current.ID != first.ID || stored.Previous != nil {
+		t.Errorf("the record has %+v and %+v", stored.Current, stored.Previous)
+	}
+	next, _ := credential(t, owner.Name, begin.Add(2*time.Second))
+	change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Credential = next })
+	awaitStatus(t, object, next.ID)
+	if object.Status.PreviousCredential.ID != first.ID || object.Status.RefusedCredentialID != "" {
+		t.Errorf("status is %+v", object.Status)
+	}
+}
+
 // The tokens that expire next have a metric each, and no more than asked for.
 func TestExpiryMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -54,19 +53,6 @@ type plan struct {
 	next time.Time
 }
 
-// refusal says why a credential was not issued.
-type refusal struct {
-	reason, message string
-	// stalled says that only the author can mend it.
-	stalled bool
-	// retry is when to look again, or zero.
-	retry time.Time
-}
-
-// retryLimit is how soon a tenant that had too many live tokens is looked at again:
-// nothing tells this token when another one ends.
-const retryLimit = time.Minute
-
 func needsIssuing(t *v1alpha1.ApiToken) bool {
 	issued, wanted := t.Status.Credential, t.Spec.Credential
 	return wanted != nil && (issued == nil || issued.Digest != wanted.Digest)
@@ -92,8 +78,8 @@ func makePlan(f facts) (*plan, error) {
 				return nil, err
 			}
 			p.issue(f)
-		} else if refused.reason == v1alpha1.ReasonCredentialConflict {
-			p.status.RefusedCredentialID = f.token.Spec.Credential.ID
+		} else {
+			p.refuse(f, refused)
 		}
 	}
 	if p.status.Credential == nil {
@@ -129,60 +115,6 @@ func (p *plan) countOperations(f facts) {
 	default:
 		p.status.Operations = nil
 	}
-}
-
-func awaiting(t *v1alpha1.ApiToken) *refusal {
-	if t.Spec.Revoked {
-		return &refusal{reason: v1alpha1.ReasonRevoked, message: "Revoked before a credential was issued."}
-	}
-	return &refusal{
-		reason:  v1alpha1.ReasonAwaitingCredential,
-		message: fmt.Sprintf("No credential has been minted yet. Run: kubectl latchkey issue %s -n %s", t.Name, t.Namespace),
-	}
-}
-
-// mayIssue decides whether the credential in spec may be issued.
-func mayIssue(f facts) *refusal {
-	spec := &f.token.Spec
-	issuedAt := spec.Credential.IssuedAt.Time
-	again := "Mint a new credential: a refused one stays refused."
-	switch {
-	case spec.Revoked:
-		return &refusal{reason: v1alpha1.ReasonRevoked, message: "Revoked before the credential was issued."}
-	case f.holder != "":
-		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
-			message: fmt.Sprintf("Credential %s belongs to ApiToken %s. %s", spec.Credential.ID, f.holder, again)}
-	case f.token.Status.RefusedCredentialID == spec.Credential.ID:
-		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
-			message: fmt.Sprintf("Credential %s belonged to another ApiToken of the tenant when it was applied here. %s", spec.Credential.ID, again)}
-	case f.wasReplaced(spec.Credential):
-		return &refusal{reason: v1alpha1.ReasonCredentialConflict, stalled: true,
-			message: fmt.Sprintf("Credential %s is the one that was replaced here. %s", spec.Credential.ID, again)}
-	case f.policy == nil:
-		return &refusal{reason: v1alpha1.ReasonPublicApiNotFound,
-			message: fmt.Sprintf("PublicApi %s of Tenant %s does not exist, so that no policy says what may be issued.", f.tenant.PublicApiName(), f.tenant.Name)}
-	case issuedAt.After(f.now.Add(policy.ClockTolerance)):
-		return &refusal{reason: v1alpha1.ReasonIssuedInFuture, retry: issuedAt.Add(-policy.ClockTolerance),
-			message: fmt.Sprintf("credential.issuedAt %s is in the future: the manager's clock says %s. If it is far ahead, make a new ApiToken.", stamp(issuedAt), stamp(f.now))}
-	}
-	if violations := f.policy.Violations(spec, issuedAt, f.now, f.live); len(violations) > 0 {
-		refused := &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true, message: "Not issued: " + strings.Join(violations, "; ") + "."}
-		if f.live >= f.policy.MaxPerTenant {
-			refused.retry = f.now.Add(retryLimit)
-		}
-		return refused
-	}
-	if expiry := f.policy.Expiry(spec, issuedAt, f.now); !f.now.Before(expiry) {
-		return &refusal{reason: v1alpha1.ReasonExpired, message: fmt.Sprintf("Not issued: it would have expired at %s.", stamp(expiry))}
-	}
-	return nil
-}
-
-// wasReplaced says whether the credential is the one before the present one: to
-// issue it again would lengthen it.
-func (f facts) wasReplaced(c *v1alpha1.Credential) bool {
-	previous := f.token.Status.PreviousCredential
-	return previous != nil && (previous.ID == c.ID || previous.Digest == c.Digest)
 }
 
 // handover is how long a replaced credential goes on working at least, unless it
@@ -277,20 +209,6 @@ func (p *plan) dropPrevious(f facts) {
 	if previous != nil && rotation != nil && rotation.DropPrevious == previous.ID && f.now.Before(previous.ExpiresAt.Time) {
 		previous.ExpiresAt = metav1.NewTime(f.now.Truncate(time.Second))
 	}
-}
-
-func (p *plan) scopesRefusal(f facts) *refusal {
-	if f.policy == nil {
-		return nil
-	}
-	added := slices.DeleteFunc(slices.Clone(f.token.Spec.Scopes), func(scope string) bool {
-		return slices.Contains(p.status.Credential.Scopes, scope)
-	})
-	if violations := f.policy.ScopeViolations(added); len(violations) > 0 {
-		return &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true,
-			message: "Not granted: " + strings.Join(violations, "; ") + "."}
-	}
-	return nil
 }
 
 func (p *plan) state(f facts) policy.State {

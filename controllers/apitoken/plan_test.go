@@ -382,3 +382,94 @@ func TestPlanRetires(t *testing.T) {
 		}
 	}
 }
+
+// Beside a credential that works a refusal is for good, whatever becomes of its cause:
+// whoever was told that the rotation came to nothing goes on with the old one.
+func TestPlanRefusesARotationForGood(t *testing.T) {
+	for name, c := range map[string]struct {
+		refuse, mend func(*facts)
+		reason       string
+	}{
+		"a scope that is unknown": {
+			func(f *facts) { f.token.Spec.Scopes = []string{"orders:read"} },
+			func(f *facts) { f.policy.Scopes = append(f.policy.Scopes, "orders:read") }, v1alpha1.ReasonPolicyViolation},
+		"too many tokens": {
+			func(f *facts) { f.live = f.policy.MaxPerTenant },
+			func(f *facts) { f.live = 0 }, v1alpha1.ReasonPolicyViolation},
+		"an expiry that is over": {
+			func(f *facts) { f.token.Spec.Credential.NotAfter = new(metav1.NewTime(f.now)) },
+			func(f *facts) { f.now = f.now.Add(-time.Minute) }, v1alpha1.ReasonExpired},
+		"a holder": {
+			func(f *facts) { f.holder = "other" },
+			func(f *facts) { f.holder = "" }, v1alpha1.ReasonCredentialConflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := someFacts(t)
+			first := rotate(t, &f, issueTime)
+			f.now = issueTime.Add(time.Hour)
+			f.token.Spec.Credential = credential(t, f.now)
+			c.refuse(&f)
+			for _, when := range []string{"at first", "once more", "when the cause is gone"} {
+				if when == "when the cause is gone" {
+					c.mend(&f)
+				}
+				p, err := makePlan(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p.record.Current.ID != first.record.Current.ID || p.record.Previous != nil || !p.record.Current.NotAfter.Equal(first.record.Current.NotAfter) {
+					t.Fatalf("%s: the record is %+v, %+v", when, p.record.Current, p.record.Previous)
+				}
+				stalled := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionStalled)
+				if stalled == nil || stalled.Reason != c.reason || !strings.HasSuffix(stalled.Message, "a refused one stays refused.") {
+					t.Errorf("%s: Stalled is %+v", when, stalled)
+				}
+				if p.status.RefusedCredentialID != f.token.Spec.Credential.ID {
+					t.Errorf("%s: refused is %q", when, p.status.RefusedCredentialID)
+				}
+				f.token.Status = p.status
+			}
+			f.token.Spec.Scopes, f.live = nil, 0
+			if next := rotate(t, &f, f.now.Add(time.Minute)); next.record.Current.ID != f.token.Spec.Credential.ID || next.status.RefusedCredentialID != "" {
+				t.Error("a new credential is not issued")
+			}
+		})
+	}
+}
+
+// What may yet be mended without anybody's new credential is judged again: a first one,
+// and one that waits for the PublicApi or for the clock.
+func TestPlanJudgesAgainWhatMayBeMended(t *testing.T) {
+	for name, c := range map[string]struct {
+		isRotation   bool
+		refuse, mend func(*facts)
+	}{
+		"the first of too many":       {false, func(f *facts) { f.live = f.policy.MaxPerTenant }, func(f *facts) { f.live = 0 }},
+		"the first without PublicApi": {false, func(f *facts) { f.policy = nil }, func(f *facts) { f.policy = new(policy.Of(&v1alpha1.PublicApi{})) }},
+		"a rotation without one":      {true, func(f *facts) { f.policy = nil }, func(f *facts) { f.policy = new(policy.Of(&v1alpha1.PublicApi{})) }},
+		"a rotation from the future":  {true, func(f *facts) { f.now = f.now.Add(-30 * time.Minute) }, func(f *facts) { f.now = f.now.Add(30 * time.Minute) }},
+	} {
+		f := someFacts(t)
+		if c.isRotation {
+			rotate(t, &f, issueTime)
+		}
+		f.now = issueTime.Add(time.Hour)
+		f.token.Spec.Credential = credential(t, f.now)
+		c.refuse(&f)
+		p, err := makePlan(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.status.RefusedCredentialID != "" {
+			t.Errorf("%s: refused for good", name)
+		}
+		f.token.Status = p.status
+		c.mend(&f)
+		if p, err = makePlan(f); err != nil {
+			t.Fatal(err)
+		}
+		if p.record == nil || p.record.Current.ID != f.token.Spec.Credential.ID {
+			t.Errorf("%s: not issued: %+v", name, p.status.Conditions)
+		}
+	}
+}

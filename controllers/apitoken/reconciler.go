@@ -1,5 +1,5 @@
 // Package apitoken reconciles ApiTokens into records: the Secrets by which the
-// API server knows them. One file decides (plan.go), one reads and writes
+// API server knows them. Two files decide (plan.go, refuse.go), one reads and writes
 // (reconciler.go), one finds who holds a credential (holder.go), and one deletes
 // the records of ApiTokens that are gone (orphan.go).
 package apitoken
@@ -190,7 +190,9 @@ func (r *Reconciler) gather(ctx context.Context, object *v1alpha1.ApiToken) (fac
 	if f.holder, err = r.holderOf(ctx, object); err != nil {
 		return f, err
 	}
-	f.live, err = r.liveBeside(ctx, object, f.now)
+	if !isLive(object, f.now) { // to rotate one that counts already adds none
+		f.live, err = r.liveBeside(ctx, object, f.now)
+	}
 	return f, err
 }
 

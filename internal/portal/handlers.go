@@ -342,7 +342,7 @@ func isLabel(name string) bool {
 const writeAttempts = 5
 
 // write reads a token, changes it and writes it, unless change says that there is
-// nothing to write.
+// nothing to write. With an error it returns the token only if it was sent.
 func (h *handlers) write(ctx context.Context, e *exchange, name string, ifMatch *string, change func(*v1alpha1.ApiToken) (bool, error)) (*v1alpha1.ApiToken, error) {
 	for range writeAttempts {
 		t, err := h.read(ctx, e, name)
@@ -353,8 +353,11 @@ func (h *handlers) write(ctx context.Context, e *exchange, name string, ifMatch 
 			return nil, preconditionFailed
 		}
 		changed, err := change(t)
-		if err != nil || !changed {
-			return t, err
+		if err != nil {
+			return nil, err
+		}
+		if !changed {
+			return t, nil
 		}
 		err = h.config.Client.Update(ctx, t)
 		switch {

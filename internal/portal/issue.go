@@ -2,23 +2,18 @@ package portal
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokenapi"
-	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/serverdate"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -169,29 +164,6 @@ func (h *handlers) mint(e *exchange, object *v1alpha1.ApiToken, issuedAt time.Ti
 	return minted, nil
 }
 
-// store judges the error of a write. Where the answer was lost it finds out what
-// happened.
-func (h *handlers) store(ctx context.Context, object *v1alpha1.ApiToken, err error) error {
-	var refused apierrors.APIStatus
-	switch {
-	case err == nil:
-		return nil
-	case apierrors.IsAlreadyExists(err):
-		return conflict(fmt.Sprintf("There is a token named %s. Choose another name, or rotate it.", object.Name))
-	case errors.As(err, &refused):
-		return clusterProblem(err)
-	}
-	stored := &v1alpha1.ApiToken{}
-	if getErr := h.config.Client.Get(ctx, client.ObjectKeyFromObject(object), stored); getErr != nil {
-		return unavailable(errors.Join(err, client.IgnoreNotFound(getErr)))
-	}
-	if stored.Spec.Credential == nil || stored.Spec.Credential.Digest != object.Spec.Credential.Digest {
-		return unavailable(err)
-	}
-	*object = *stored
-	return nil
-}
-
 // withdraw deletes an ApiToken that came to nothing.
 func (h *handlers) withdraw(ctx context.Context, e *exchange, object *v1alpha1.ApiToken) {
 	ctx, cancel := detached(ctx)
@@ -210,7 +182,11 @@ func (h *handlers) rotate(ctx context.Context, e *exchange, name string, ifMatch
 	defer cancel()
 	ctx, date := serverdate.With(ctx)
 	i := &issued{tenant: e.Tenant.Name}
+	digest := ""
 	object, err := h.write(ctx, e, name, ifMatch, func(t *v1alpha1.ApiToken) (bool, error) {
+		if digest != "" && hasDigest(t, digest) {
+			return false, nil // the write in whose way another one seemed to get was done
+		}
 		now, err := date.Time()
 		if err != nil {
 			return false, internal(err)
@@ -222,8 +198,11 @@ func (h *handlers) rotate(ctx context.Context, e *exchange, name string, ifMatch
 		if present := t.Spec.Credential; present != nil && !issuedAt.After(present.IssuedAt.Time) {
 			issuedAt = present.IssuedAt.Add(time.Second) // credentials only move forward
 		}
-		i.minted, err = h.mint(e, t, issuedAt)
-		return true, err
+		if i.minted, err = h.mint(e, t, issuedAt); err != nil {
+			return false, err
+		}
+		digest = t.Spec.Credential.Digest
+		return true, nil
 	})
 	if object != nil && asLost(err) {
 		err = h.store(ctx, object, asProblem(err).Cause)
@@ -234,17 +213,23 @@ func (h *handlers) rotate(ctx context.Context, e *exchange, name string, ifMatch
 	i.object = object
 	h.log(e, "rotate", name, i.minted.ID())
 	v := h.await(ctx, i)
-	if v.refusal != nil {
+	if v.final {
 		return nil, v.problem()
 	}
-	// Unconfirmed, it may still come to work, and then its predecessor ends: who
-	// does not have it would be left with nothing.
+	// Else it may still come to work, and then its predecessor ends: who does not have
+	// it would be left with nothing.
 	i.confirmed = v.works
 	return i, nil
 }
 
 // asLost says that nobody knows whether a write was done.
-func asLost(err error) bool { return err != nil && asProblem(err).Code == problem.CodeStale }
+func asLost(err error) bool {
+	if err == nil {
+		return false
+	}
+	cause := asProblem(err).Cause
+	return cause != nil && !isRefusal(cause)
+}
 
 // mayRotate says why the credential may not be replaced by this caller.
 func (h *handlers) mayRotate(e *exchange, t *v1alpha1.ApiToken, now time.Time) error {
@@ -287,84 +272,10 @@ func mayRotateItself(e *exchange, t *v1alpha1.ApiToken) error {
 	if !e.API.SelfRotation {
 		return selfRotationForbidden
 	}
-	if present := t.Status.Credential; present == nil || present.ID != e.Caller.Token.ID || credentialID(t) != e.Caller.Token.ID {
+	present, wanted := t.Status.Credential, credentialID(t)
+	isReplaced := wanted != e.Caller.Token.ID && wanted != t.Status.RefusedCredentialID
+	if present == nil || present.ID != e.Caller.Token.ID || isReplaced {
 		return conflict("The calling credential was replaced already. Rotate with its successor.")
 	}
 	return nil
-}
-
-// verdict is what the manager makes of a credential: it works, or it is refused, or
-// neither is known.
-type verdict struct {
-	works   bool
-	refusal *metav1.Condition
-}
-
-// problem is the answer for a token that does not work.
-func (v *verdict) problem() *problem.Problem {
-	if v.refusal == nil {
-		return &problem.Problem{Code: problem.CodeNotConfirmed, Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second,
-			Title: "The token was not confirmed in time", Detail: "Nothing was made. Try again shortly."}
-	}
-	switch v.refusal.Reason {
-	case v1alpha1.ReasonPolicyViolation:
-		return policyViolation(v.refusal.Message)
-	case v1alpha1.ReasonTenantSuspended:
-		return problem.TenantSuspended
-	default:
-		return conflict(v.refusal.Message)
-	}
-}
-
-// pollInterval is how often the status is read.
-const pollInterval = 100 * time.Millisecond
-
-// await waits for the manager's verdict, and then until this replica accepts the
-// token. It keeps the latest state of the object.
-func (h *handlers) await(ctx context.Context, i *issued) (v verdict) {
-	written := i.object.Generation
-	key := client.ObjectKeyFromObject(i.object)
-	// Its only error is the time-out, after which v is undecided.
-	_ = wait.PollUntilContextTimeout(ctx, pollInterval, h.config.ConfirmTimeout, true, func(ctx context.Context) (bool, error) {
-		latest := &v1alpha1.ApiToken{}
-		err := h.config.Client.Get(ctx, key, latest)
-		switch {
-		case apierrors.IsNotFound(err):
-			v.refusal = &metav1.Condition{Message: "It was deleted meanwhile."}
-		case err == nil && latest.UID == i.object.UID:
-			v = judge(latest, i.object.Spec.Credential, written)
-			i.object = latest
-		}
-		return v.refusal != nil || v.works && h.accepts(i), nil
-	})
-	return v
-}
-
-// accepts says whether a request with the token would be accepted here.
-func (h *handlers) accepts(i *issued) bool {
-	_, ok := h.config.Directory.Token(i.tenant, i.minted.Digest(i.tenant))
-	return ok
-}
-
-// judge reads the verdict from the latest state of an ApiToken.
-func judge(latest *v1alpha1.ApiToken, credential *v1alpha1.Credential, generation int64) (v verdict) {
-	active := meta.FindStatusCondition(latest.Status.Conditions, v1alpha1.ConditionActive)
-	if active == nil || active.ObservedGeneration < generation {
-		return v
-	}
-	present := latest.Status.Credential
-	if stalled := meta.FindStatusCondition(latest.Status.Conditions, v1alpha1.ConditionStalled); stalled != nil && (present == nil || present.ID != credential.ID) {
-		v.refusal = stalled
-		return v
-	}
-	switch {
-	case active.Status != metav1.ConditionTrue && active.Reason != v1alpha1.ReasonAwaitingCredential && active.Reason != v1alpha1.ReasonIssuedInFuture:
-		v.refusal = active
-	case active.Status == metav1.ConditionTrue && present != nil && present.ID == credential.ID:
-		v.works = true
-		if credential.NotAfter != nil && present.ExpiresAt.After(credential.NotAfter.Time) {
-			return verdict{refusal: &metav1.Condition{Message: "The manager gave it more time than was asked for: it is older than the API server."}}
-		}
-	}
-	return v
 }

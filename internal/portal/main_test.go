@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +63,9 @@ type installation struct {
 	front       *httptest.Server
 	logs        *buffer
 	stopManager func()
+	// afterWrite, if set, answers in the API server's place once it has done a write
+	// of an ApiToken for the server; nil is the API server's own answer.
+	afterWrite atomic.Pointer[func(*http.Request) *http.Response]
 
 	mu         sync.Mutex
 	plaintexts []string
@@ -160,6 +164,7 @@ func (i *installation) startServer() {
 	config, err := env.ServiceAccountConfig(i.t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", time.Hour)
 	must(i.t, err)
 	view := directory.New(logger)
+	config.Wrap(i.losing)
 	kubernetes, err := portal.NewClient(config)
 	must(i.t, err)
 	own, err := portal.New(portal.Config{
@@ -186,6 +191,26 @@ func (i *installation) startServer() {
 		backends.Close()
 	})
 }
+
+// losing puts afterWrite behind the server's writes.
+func (i *installation) losing(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		instead := i.afterWrite.Load()
+		if err != nil || instead == nil || r.Method == http.MethodGet || !strings.Contains(r.URL.Path, "/apitokens") {
+			return response, err
+		}
+		if lost := (*instead)(r); lost != nil {
+			_ = response.Body.Close()
+			return lost, nil
+		}
+		return response, nil
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // answer is what a call got.
 type answer struct {

@@ -1,0 +1,99 @@
+package portal
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/problem"
+)
+
+// verdict is what the manager makes of a credential: it works, or it is refused, or
+// neither is known.
+type verdict struct {
+	works   bool
+	refusal *metav1.Condition
+	// final says that a refused credential never comes to work. Another may, once
+	// what stands in its way is gone.
+	final bool
+}
+
+// problem is the answer for a token that does not work.
+func (v *verdict) problem() *problem.Problem {
+	if v.refusal == nil {
+		return &problem.Problem{Code: problem.CodeNotConfirmed, Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second,
+			Title: "The token was not confirmed in time", Detail: "Nothing was made. Try again shortly."}
+	}
+	switch v.refusal.Reason {
+	case v1alpha1.ReasonPolicyViolation:
+		return policyViolation(v.refusal.Message)
+	case v1alpha1.ReasonTenantSuspended:
+		return problem.TenantSuspended
+	default:
+		return conflict(v.refusal.Message)
+	}
+}
+
+// pollInterval is how often the status is read.
+const pollInterval = 100 * time.Millisecond
+
+// await waits for the manager's verdict, and then until this replica accepts the
+// token. It keeps the latest state of the object.
+func (h *handlers) await(ctx context.Context, i *issued) (v verdict) {
+	written := i.object.Generation
+	key := client.ObjectKeyFromObject(i.object)
+	// Its only error is the time-out, after which v is undecided.
+	_ = wait.PollUntilContextTimeout(ctx, pollInterval, h.config.ConfirmTimeout, true, func(ctx context.Context) (bool, error) {
+		latest := &v1alpha1.ApiToken{}
+		err := h.config.Client.Get(ctx, key, latest)
+		switch {
+		case apierrors.IsNotFound(err):
+			v = verdict{refusal: &metav1.Condition{Message: "It was deleted meanwhile."}, final: true}
+		case err == nil && latest.UID == i.object.UID:
+			v = judge(latest, i.object.Spec.Credential, written)
+			i.object = latest
+		}
+		return v.refusal != nil || v.works && h.accepts(i), nil
+	})
+	return v
+}
+
+// accepts says whether a request with the token would be accepted here.
+func (h *handlers) accepts(i *issued) bool {
+	_, ok := h.config.Directory.Token(i.tenant, i.minted.Digest(i.tenant))
+	return ok
+}
+
+// judge reads the verdict from the latest state of an ApiToken.
+func judge(latest *v1alpha1.ApiToken, credential *v1alpha1.Credential, generation int64) (v verdict) {
+	active := meta.FindStatusCondition(latest.Status.Conditions, v1alpha1.ConditionActive)
+	if active == nil || active.ObservedGeneration < generation {
+		return v
+	}
+	present := latest.Status.Credential
+	isPresent := present != nil && present.ID == credential.ID
+	stalled := meta.FindStatusCondition(latest.Status.Conditions, v1alpha1.ConditionStalled)
+	switch {
+	case stalled != nil && !isPresent:
+		v.refusal = stalled
+	case active.Status != metav1.ConditionTrue && active.Reason != v1alpha1.ReasonAwaitingCredential:
+		v.refusal = active
+	case active.Status == metav1.ConditionTrue && isPresent:
+		v.works = true
+		if credential.NotAfter != nil && present.ExpiresAt.After(credential.NotAfter.Time) {
+			return verdict{final: true, refusal: &metav1.Condition{Message: "The manager gave it more time than was asked for: it is older than the API server."}}
+		}
+	}
+	if v.refusal != nil && v.refusal.Reason == v1alpha1.ReasonIssuedInFuture {
+		v.refusal = nil // which passes
+	}
+	v.final = v.refusal != nil && (latest.Spec.Revoked || latest.Status.RefusedCredentialID == credential.ID)
+	return v
+}
