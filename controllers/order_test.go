@@ -300,6 +300,78 @@ func TestRotationWithoutOverlapHasNoGap(t *testing.T) {
 	})
 }
 
+// However long the record takes, and also if its write fails, the replaced credential
+// waits for its successor, and then ends within seconds.
+func TestRotationWithoutOverlapWaitsForTheRecord(t *testing.T) {
+	for name, fails := range map[string]bool{"slow record": false, "failed record": true} {
+		t.Run(name, func(t *testing.T) {
+			sent := writesOf(t)
+			records := gated(sent, fails)
+			startManagerThrough(t, sent.wrap)
+			front := startServer(t)
+			owner := readyTenant(t, func(a *v1alpha1.PublicApi) { a.Spec.BasePath, a.Spec.Backend.URL = "/api/v1", backendURL(t) })
+			begin := time.Now().Add(-time.Minute)
+			first, old := credential(t, owner.Name, begin)
+			next, plaintext := credential(t, owner.Name, begin.Add(time.Second))
+			object := issued(t, owner, "ci", v1alpha1.ApiTokenSpec{Credential: first})
+			stop := anyCaller(t, func(ctx context.Context, plaintext string) (int, string) {
+				return call(ctx, front, owner.Name, plaintext)
+			}, old.Reveal(), plaintext.Reveal())
+			defer stop()
+			records.shut()
+			defer records.open()
+			change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Credential = next })
+			wait(t, records.arrived)
+			held := time.Now()
+			testenv.Eventually(t, func() error { // longer than the watches need
+				if took := time.Since(held); took < 4*time.Second {
+					return fmt.Errorf("held for %s", took)
+				}
+				return nil
+			})
+			records.open()
+			works, stopNext := caller(t, front, owner.Name, plaintext.Reveal())
+			defer stopNext()
+			wait(t, works)
+			worked := time.Now()
+			testenv.Eventually(t, func() error {
+				if status, body := call(t.Context(), front, owner.Name, old.Reveal()); status != http.StatusUnauthorized || !strings.Contains(body, "token-expired") {
+					return fmt.Errorf("the replaced token was answered %d %s", status, body)
+				}
+				return nil
+			})
+			if took := time.Since(worked); took > 20*time.Second {
+				t.Errorf("the replaced token worked for %s more", took)
+			}
+		})
+	}
+}
+
+// An overlap that is shorter than the handover takes both writes once more.
+func TestShortOverlapIsWrittenTwice(t *testing.T) {
+	sent := writesOf(t)
+	startManagerThrough(t, sent.wrap)
+	owner := readyTenant(t)
+	begin := time.Now().Add(-time.Minute)
+	first, _ := credential(t, owner.Name, begin)
+	next, _ := credential(t, owner.Name, begin.Add(time.Second))
+	object := issued(t, owner, "ci", v1alpha1.ApiTokenSpec{Credential: first})
+	awaitRecord(t, object)
+	_, n := sent.since(0)
+	change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Credential = next })
+	testenv.Eventually(t, func() error {
+		stored, _ := awaitRecord(t, object)
+		if p := stored.Previous; p == nil || time.Until(p.NotAfter) > 10*time.Second {
+			return fmt.Errorf("previous is %+v", p)
+		}
+		return nil
+	})
+	issued(t, owner, "sentinel", v1alpha1.ApiTokenSpec{})
+	if got, _ := sent.since(n); !slices.Equal(got, []string{statusWrite, recordWrite, statusWrite, recordWrite, statusWrite, recordWrite}) {
+		t.Errorf("to rotate a token, and to issue another, the manager wrote %q", got)
+	}
+}
+
 // A Secret that somebody else makes in the instant before the manager does: the status
 // that says Issued already is put right, and once the Secret is gone the credential is
 // issued.

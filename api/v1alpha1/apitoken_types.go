@@ -19,6 +19,7 @@ import (
 // +kubebuilder:printcolumn:name="LAST USED",type=string,JSONPath=`.status.credential.lastUsedAt`
 // +kubebuilder:printcolumn:name="OWNER",type=string,JSONPath=`.spec.owner`,priority=1
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.previousCredential) || !has(oldSelf.spec.rotation) || !has(oldSelf.spec.rotation.dropPrevious) || oldSelf.spec.rotation.dropPrevious != oldSelf.status.previousCredential.id || (has(self.spec.rotation) && has(self.spec.rotation.dropPrevious) && self.spec.rotation.dropPrevious == oldSelf.spec.rotation.dropPrevious) || (has(self.spec.credential) && (!has(oldSelf.spec.credential) || self.spec.credential.id != oldSelf.spec.credential.id))",message="spec.rotation.dropPrevious names the previous credential, which stays dropped: it changes together with spec.credential only"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 lower-case letters, digits and hyphens"
 type ApiToken struct {
 	metav1.TypeMeta `json:",inline"`
@@ -137,7 +138,8 @@ type Rotation struct {
 
 	// dropPrevious is the id of a replaced credential that stops working now,
 	// before its overlap is over, also while no manager runs. Any other id than
-	// that of status.previousCredential does nothing.
+	// that of status.previousCredential does nothing. Once it names that one it stays
+	// until the next rotation, so that what was dropped does not come back.
 	// +optional
 	// +kubebuilder:validation:MaxLength=10
 	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]{10}$`
@@ -225,8 +227,9 @@ type ApiTokenStatus struct {
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$`
 	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
 
-	// refusedCredentialID is the id of a credential that another ApiToken of the
-	// tenant held when it was applied here. It stays refused.
+	// refusedCredentialID is the id of a credential that stays refused, whatever
+	// becomes of the cause: another ApiToken of the tenant held it when it was applied
+	// here, or it was to replace the present one and was not permitted.
 	// +optional
 	// +kubebuilder:validation:MaxLength=10
 	RefusedCredentialID string `json:"refusedCredentialID,omitempty"`

@@ -135,6 +135,46 @@ func TestApiTokenChanges(t *testing.T) {
 	})
 }
 
+// What was dropped does not come back while no manager runs to remember it. An id that
+// drops nothing can be corrected.
+func TestDroppedCredentialStaysDropped(t *testing.T) {
+	const (
+		dropped    = "stays dropped: it changes together with spec.credential only"
+		credential = "credential: {id: bbbbbbbbbb, digest: \"sha256:bb00000000000000000000000000000000000000000000000000000000000000\", issuedAt: \"2026-01-02T00:00:00Z\"}\n"
+		successor  = "credential: {id: cccccccccc, digest: \"sha256:cc00000000000000000000000000000000000000000000000000000000000000\", issuedAt: \"2026-01-03T00:00:00Z\"}\n"
+		drop       = "rotation: {overlap: 24h, dropPrevious: aaaaaaaaaa}"
+		status     = `{"previousCredential":{"id":"aaaaaaaaaa","digest":"sha256:aa","expiresAt":"2026-02-01T00:00:00Z"}}`
+	)
+	for _, c := range []transition{
+		{"set", credential, credential + drop, accepted},
+		{"set where another was", credential + "rotation: {dropPrevious: zzzzzzzzzz}", credential + drop, accepted},
+		{"another that drops nothing", credential + "rotation: {dropPrevious: zzzzzzzzzz}", credential + "rotation: {dropPrevious: yyyyyyyyyy}", accepted},
+		{"kept", credential + drop, credential + "description: a\nrotation: {overlap: 1h, dropPrevious: aaaaaaaaaa}", accepted},
+		{"changed", credential + drop, credential + "rotation: {overlap: 24h, dropPrevious: zzzzzzzzzz}", dropped},
+		{"cleared with all of rotation", credential + drop, credential, dropped},
+		{"cleared by the next rotation", credential + drop, successor + "rotation: {overlap: 24h}", accepted},
+		{"changed by the next rotation", credential + drop, successor + "rotation: {dropPrevious: bbbbbbbbbb}", accepted},
+	} {
+		for writer, write := range writers {
+			t.Run(c.name+"/"+writer, func(t *testing.T) {
+				s := newSubject(t, apiTokens, "subject")
+				s.mustApply(t, c.from)
+				if err := s.patchStatus(t, status); err != nil {
+					t.Fatal(err)
+				}
+				expect(t, write(t, s, c.from, c.to), c.advice)
+			})
+		}
+	}
+	s := newSubject(t, apiTokens, "subject")
+	s.mustApply(t, credential+drop)
+	if err := s.patchStatus(t, status); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, s.patch(t, types.MergePatchType, `{"spec":{"rotation":{"dropPrevious":null}}}`), dropped)
+	expect(t, s.apply(t, credential+"rotation: {overlap: 24h}"), dropped)
+}
+
 // Values that were valid once must not block changes of other fields; the
 // control: a change of such a value is checked.
 func TestUnchangedFieldsStayValid(t *testing.T) {

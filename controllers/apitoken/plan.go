@@ -17,8 +17,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
-// facts are everything that a plan depends on. The stored record is not among
-// them: a forged one must not turn into a vouched one.
+// facts are everything that a plan depends on. Of the stored record there is only
+// whether it is up to date, which ends a handover: a forged one must not turn into a
+// vouched one.
 type facts struct {
 	now   time.Time
 	token *v1alpha1.ApiToken
@@ -35,6 +36,9 @@ type facts struct {
 	holder string
 	// live is how many other ApiTokens of the tenant are live.
 	live int
+	// handedOver says that the stored record has the credential that status says was
+	// issued last.
+	handedOver bool
 }
 
 // plan is what should be.
@@ -78,6 +82,7 @@ func makePlan(f facts) (*plan, error) {
 				return nil, err
 			}
 			p.issue(f)
+			f.handedOver = false // it was the one before that is stored
 		} else {
 			p.refuse(f, refused)
 		}
@@ -91,6 +96,7 @@ func makePlan(f facts) (*plan, error) {
 	}
 	p.complete(f)
 	p.bringForward(f)
+	p.endHandover(f)
 	p.dropPrevious(f)
 	if refused == nil {
 		refused = p.scopesRefusal(f)
@@ -117,11 +123,21 @@ func (p *plan) countOperations(f facts) {
 	}
 }
 
-// handover is how long a replaced credential goes on working at least, unless it
-// expires, is dropped or revoked: the time that status, record and both watches of
-// an API server need until its successor works. Without it an overlap of 0, or one
-// that ended while no manager ran, would have an instant in which neither works.
-const handover = 2 * time.Second
+// handover is how long a replaced credential goes on working at least while its
+// successor's record is not known to be stored, unless it expires, is dropped or
+// revoked. Without it an overlap of 0, or one that ended while no manager ran, would
+// have an instant in which neither works. It is the time that a manager has to die and
+// be replaced in, or to fail in writing the record, and makes up for clocks that differ.
+const handover = time.Minute
+
+// settling is how long it goes on working once the record is stored: the time that the
+// watches of every replica of the API server need.
+const settling = 2 * time.Second
+
+// after is the instant in whole seconds that is a duration from now, or a little later.
+func (f facts) after(d time.Duration) metav1.Time {
+	return metav1.NewTime(f.now.Add(d + time.Second - 1).Truncate(time.Second))
+}
 
 // planCatchUp plans the record of what was issued before. Where it was not stored,
 // because the manager died or its write failed, it has to be before another
@@ -151,7 +167,7 @@ func (p *plan) issue(f facts) {
 	issuedAt := spec.Credential.IssuedAt.Time
 	if previous := p.status.Credential; previous != nil {
 		end := metav1.NewTime(issuedAt.Add(policy.Overlap(spec)))
-		if soonest := metav1.NewTime(f.now.Add(handover + time.Second - 1).Truncate(time.Second)); end.Before(&soonest) {
+		if soonest := f.after(handover); end.Before(&soonest) {
 			end = soonest
 		}
 		if end.Before(&previous.ExpiresAt) {
@@ -198,6 +214,27 @@ func (p *plan) bringForward(f facts) {
 		if end.Before(&current.ExpiresAt) {
 			current.ExpiresAt = end
 		}
+	}
+}
+
+// endHandover ends the overlap of the previous credential when spec says, if only the
+// handover had prolonged it and the record is stored now. What is to end later than a
+// handover from now was not prolonged: there, a shorter overlap counts with the next
+// rotation only.
+func (p *plan) endHandover(f facts) {
+	current, previous, wanted := p.status.Credential, p.status.PreviousCredential, f.token.Spec.Credential
+	if !f.handedOver || previous == nil || wanted == nil || wanted.Digest != current.Digest {
+		return
+	}
+	if latest := f.after(handover); latest.Before(&previous.ExpiresAt) {
+		return
+	}
+	end := metav1.NewTime(wanted.IssuedAt.Add(policy.Overlap(&f.token.Spec)))
+	if soonest := f.after(settling); end.Before(&soonest) {
+		end = soonest
+	}
+	if end.Before(&previous.ExpiresAt) {
+		previous.ExpiresAt = end
 	}
 }
 

@@ -473,3 +473,44 @@ func TestPlanJudgesAgainWhatMayBeMended(t *testing.T) {
 		}
 	}
 }
+
+// A replaced credential outlives its overlap only until its successor's record is
+// stored, and then by seconds.
+func TestPlanHandsOver(t *testing.T) {
+	replaced := issueTime.Add(time.Hour)
+	for name, c := range map[string]struct {
+		lifetime, overlap time.Duration
+		before, after     time.Duration // since the rotation
+		lowered           time.Duration
+	}{
+		"no overlap":                 {lifetime: 10 * time.Hour, before: time.Minute, after: 12 * time.Second},
+		"a short one":                {lifetime: 10 * time.Hour, overlap: 30 * time.Second, before: time.Minute, after: 30 * time.Second},
+		"a long one":                 {lifetime: 10 * time.Hour, overlap: time.Hour, before: time.Hour, after: time.Hour},
+		"a long one, lowered since":  {lifetime: 10 * time.Hour, overlap: time.Hour, lowered: time.Hour, before: time.Hour, after: time.Hour},
+		"its own time ends":          {lifetime: time.Hour + 30*time.Second, before: 30 * time.Second, after: 12 * time.Second},
+		"its own time ends, overlap": {lifetime: time.Hour + 30*time.Second, overlap: time.Hour, before: 30 * time.Second, after: 30 * time.Second},
+	} {
+		f := someFacts(t)
+		f.token.Spec.Lifetime = duration(c.lifetime)
+		f.token.Spec.Rotation = &v1alpha1.Rotation{Overlap: duration(c.overlap)}
+		rotate(t, &f, issueTime)
+		f.token.Spec.Lifetime, f.handedOver = duration(2400*time.Hour), true
+		p := rotate(t, &f, replaced)
+		f.handedOver = false
+		want := func(when string, p *plan, after time.Duration) {
+			t.Helper()
+			for _, end := range []time.Time{p.status.PreviousCredential.ExpiresAt.Time, p.record.Previous.NotAfter} {
+				if !end.Equal(replaced.Add(after)) {
+					t.Errorf("%s, %s: it ends after %s, want %s", name, when, end.Sub(replaced), after)
+				}
+			}
+		}
+		want("issued", p, c.before)
+		f.token.Spec.Rotation.Overlap = duration(c.overlap - c.lowered)
+		f.now = replaced.Add(10 * time.Second)
+		want("not stored yet", at(t, f, f.now), c.before)
+		f.handedOver = true
+		want("stored", at(t, f, f.now), c.after)
+		want("stored for longer", at(t, f, f.now.Add(time.Second)), c.after)
+	}
+}

@@ -111,11 +111,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	f.handedOver = hasCurrent(stored, object.Status.Credential)
 	p, err := makePlan(f)
 	if err != nil {
 		return ctrl.Result{}, reconcile.TerminalError(fmt.Errorf("ApiToken %s/%s: %w", object.Namespace, object.Name, err))
 	}
-	if p.catchUp != nil && !foreign && !hasCurrent(stored, p.catchUp) {
+	if p.catchUp != nil && !foreign && !f.handedOver {
 		// The record's change brings the object back here, to issue what spec names.
 		return ctrl.Result{}, r.mendRecord(ctx, object, stored, p.catchUp)
 	}

@@ -42,7 +42,9 @@ func isOurs(secret *corev1.Secret) bool {
 
 // mendRecord stores the wanted record of an ApiToken whose status says already what
 // it says. Mostly the cache only does not show yet what was stored a moment ago, so
-// that the API server is asked before anything is written.
+// that the API server is asked before anything is written: for the record, and for the
+// ApiToken too, since by a state of it that has passed an older record would be put in
+// a newer one's place.
 func (r *Reconciler) mendRecord(ctx context.Context, object *v1alpha1.ApiToken, stored *corev1.Secret, wanted *record.Record) error {
 	if isStored(stored, wanted) {
 		return nil
@@ -53,6 +55,17 @@ func (r *Reconciler) mendRecord(ctx context.Context, object *v1alpha1.ApiToken, 
 	}
 	if foreign {
 		return errForeignRecord
+	}
+	if isStored(stored, wanted) {
+		return nil
+	}
+	latest := &v1alpha1.ApiToken{}
+	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(object), latest); err != nil {
+		return client.IgnoreNotFound(err) // the record of one that is gone goes too
+	}
+	if latest.UID != object.UID || latest.ResourceVersion != object.ResourceVersion {
+		return apierrors.NewConflict(v1alpha1.SchemeGroupVersion.WithResource("apitokens").GroupResource(), object.Name,
+			errors.New("it has changed since the cache showed it; its record is left as it is until that is seen"))
 	}
 	return r.storeRecord(ctx, stored, wanted)
 }
@@ -67,14 +80,14 @@ func isStored(stored *corev1.Secret, wanted *record.Record) bool {
 	return equality.Semantic.DeepEqual(stored.Data, secret.Data) && equality.Semantic.DeepEqual(stored.Labels, secret.Labels)
 }
 
-// hasCurrent says whether the stored record, if there is one, has the wanted one's
-// current credential.
-func hasCurrent(stored *corev1.Secret, wanted *record.Record) bool {
-	if stored == nil {
+// hasCurrent says whether the stored record, if there is one, has the credential that
+// was issued last as its current one.
+func hasCurrent(stored *corev1.Secret, issued *v1alpha1.IssuedCredential) bool {
+	if stored == nil || issued == nil {
 		return false
 	}
 	r, err := record.Decode(stored)
-	return err == nil && r.Current.Digest == wanted.Current.Digest
+	return err == nil && r.Current.Digest.String() == issued.Digest
 }
 
 // storeRecord makes the stored record the wanted one, either of which may be

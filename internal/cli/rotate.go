@@ -343,8 +343,13 @@ func (i *issuance) tellOfReplaced(v verdict) {
 		end = overlap
 	}
 	switch {
-	case v.failure != "":
+	case v.over: // the error says so
+	case v.failure != "" && v.refused:
 		say("The previous token, id %s, was not replaced: until you rotate again, or its time is over, it works as before.", i.replaced.ID)
+	case v.failure != "" && v.previousEnd == nil:
+		say("The previous token, id %s, is not replaced yet: it ends once what is said below is mended, for then the new one works. Keep both, or rotate again.", i.replaced.ID)
+	case v.previousEnd != nil && end.Before(v.previousEnd.Time): // the handover (docs/adr/0003)
+		say("The previous token, id %s, is to end at %s, or seconds after the new one works.", i.replaced.ID, i.instant(end))
 	case v.previousEnd != nil:
 		i.sayEnd(v.previousEnd.Time)
 	case v.works && !end.After(i.tenant.now):

@@ -92,21 +92,49 @@ func TestRotateWithoutOverlap(t *testing.T) {
 	}
 }
 
-// Beside a token that works, a refused successor shows in Stalled only.
-func TestRotateThatTheManagerRefuses(t *testing.T) {
+// Until the manager has seen the successor stored, status says a minute.
+func TestRotateWithoutOverlapDuringTheHandover(t *testing.T) {
 	_, namespace, kubeconfig := tenantAdmin(t)
 	old := issued(t, namespace, "ci").Spec.Credential.ID
 	manageOther(t, namespace, "ci", old, func(o *v1alpha1.ApiToken) {
-		setActive(o, metav1.ConditionTrue, v1alpha1.ReasonIssued, "Works until then.")
-		o.Status.Conditions = append(o.Status.Conditions, metav1.Condition{
-			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonPolicyViolation,
-			Message: "rotation.overlap is too long", ObservedGeneration: o.Generation, LastTransitionTime: metav1.Now(),
-		})
+		rotated(o)
+		o.Status.PreviousCredential.ExpiresAt = metav1.NewTime(time.Now().Add(time.Minute).UTC().Truncate(time.Second))
 	})
-	r := latchkey(t, kubeconfig, "rotate", "ci", "-n", namespace, "--wait", "30s").mustFail(t, "was minted and handed over, but does not work", "PolicyViolation: rotation.overlap is too long")
-	r.mustPrintToken(t, "lk")
-	if !strings.Contains(r.stderr, "The previous token, id "+old+", was not replaced") {
-		t.Errorf("stderr = %s", r.stderr)
+	r := latchkey(t, kubeconfig, "rotate", "ci", "-n", namespace, "--wait", "30s").mustSucceed(t)
+	if want := "The previous token, id " + old + ", is to end at "; !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "or seconds after the new one works") {
+		t.Errorf("standard error lacks %q:\n%s", want, r.stderr)
+	}
+}
+
+// Beside a token that works, a refused successor shows in Stalled only. What becomes of
+// the one before depends on whether the refusal is for good.
+func TestRotateThatTheManagerRefuses(t *testing.T) {
+	_, namespace, kubeconfig := tenantAdmin(t)
+	for name, c := range map[string]struct {
+		isForGood    bool
+		reason, want string
+	}{
+		"for-good": {true, v1alpha1.ReasonPolicyViolation, "was not replaced: until you rotate again, or its time is over, it works as before"},
+		"for-now":  {false, v1alpha1.ReasonPublicApiNotFound, "is not replaced yet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := issued(t, namespace, name).Spec.Credential.ID
+			manageOther(t, namespace, name, old, func(o *v1alpha1.ApiToken) {
+				setActive(o, metav1.ConditionTrue, v1alpha1.ReasonIssued, "Works until then.")
+				o.Status.Conditions = append(o.Status.Conditions, metav1.Condition{
+					Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: c.reason,
+					Message: "this is why", ObservedGeneration: o.Generation, LastTransitionTime: metav1.Now(),
+				})
+				if c.isForGood {
+					o.Status.RefusedCredentialID = o.Spec.Credential.ID
+				}
+			})
+			r := latchkey(t, kubeconfig, "rotate", name, "-n", namespace, "--wait", "30s").mustFail(t, "was minted and handed over, but does not work", c.reason+": this is why")
+			r.mustPrintToken(t, "lk")
+			if !strings.Contains(r.stderr, "The previous token, id "+old+", "+c.want) {
+				t.Errorf("stderr = %s", r.stderr)
+			}
+		})
 	}
 }
 

@@ -25,6 +25,11 @@ const settleTime = 250 * time.Millisecond
 type verdict struct {
 	works   bool
 	failure string
+	// refused says that the failure is for good: whatever becomes of its cause, the
+	// credential is never issued.
+	refused bool
+	// over says that nothing of the ApiToken works any more.
+	over bool
 	// pending says what the manager waits for, as far as it has said.
 	pending string
 	// expiresAt is the manager's word, nil before it.
@@ -45,7 +50,7 @@ func (i *issuance) awaitVerdict(ctx context.Context) (v verdict) {
 		err := i.client.Get(ctx, i.key(i.object.Name), latest)
 		switch {
 		case apierrors.IsNotFound(err):
-			v.failure = "it was deleted meanwhile"
+			v.failure, v.over = "it was deleted meanwhile", true
 		case err == nil:
 			v = judge(latest, i.object)
 		}
@@ -75,6 +80,7 @@ func judge(latest, written *v1alpha1.ApiToken) (v verdict) {
 			v.previousEnd = &previous.ExpiresAt
 		}
 	}
+	v.refused, v.over = latest.Status.RefusedCredentialID == written.Spec.Credential.ID, latest.Spec.Revoked
 	text := fmt.Sprintf("%s: %s", active.Reason, printable(active.Message))
 	switch {
 	case active.Status == metav1.ConditionTrue && !isIssued:

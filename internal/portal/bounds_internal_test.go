@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
 var (
@@ -66,7 +67,67 @@ func TestExceedingChange(t *testing.T) {
 		after := &v1alpha1.ApiToken{Spec: c.after, Status: v1alpha1.ApiTokenStatus{
 			Credential: &v1alpha1.IssuedCredential{ExpiresAt: metav1.NewTime(c.expires)},
 		}}
-		if got := strings.Join(exceedingChange(caller, &c.before, after), "; "); got != c.want {
+		if got := strings.Join(exceedingChange(caller, &c.before, after, &policy.Policy{}, noon), "; "); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// What is yet to be issued must not outlive the caller either.
+func TestExceedingChangeOfWhatAwaitsIssue(t *testing.T) {
+	now := noon.Add(-time.Hour)
+	wanted := &v1alpha1.Credential{ID: "0000000002", Digest: "new", IssuedAt: metav1.NewTime(now)}
+	bounded := &v1alpha1.Credential{ID: "0000000002", Digest: "new", IssuedAt: metav1.NewTime(now), NotAfter: new(metav1.NewTime(noon))}
+	issued := &v1alpha1.IssuedCredential{Digest: "old", ExpiresAt: metav1.NewTime(noon)}
+	for name, c := range map[string]struct {
+		wanted  *v1alpha1.Credential
+		issued  *v1alpha1.IssuedCredential
+		expires *metav1.Time
+		refused string
+		want    string
+	}{
+		"no credential":                  {want: "a token that awaits being issued"},
+		"none, but an expiry":            {expires: new(metav1.NewTime(noon))},
+		"none, and a later expiry":       {expires: new(metav1.NewTime(noon.Add(1))), want: "a token that expires at"},
+		"one that is not issued yet":     {wanted: wanted, want: "a token that expires at 2027-01-02T21:00:00Z"},
+		"one that is bounded":            {wanted: bounded},
+		"one that replaces":              {wanted: wanted, issued: issued, want: "a token that expires at 2027-01-02T21:00:00Z"},
+		"one that was refused":           {wanted: wanted, issued: issued, refused: wanted.ID},
+		"a first one that was refused":   {wanted: wanted, refused: wanted.ID, want: "a token that awaits being issued"},
+		"one that is bounded, replacing": {wanted: bounded, issued: issued},
+	} {
+		object := &v1alpha1.ApiToken{
+			Spec:   v1alpha1.ApiTokenSpec{Scopes: []string{"orders:read"}, AllowedCIDRs: []string{"192.0.2.1/32"}, Credential: c.wanted, ExpiresAt: c.expires},
+			Status: v1alpha1.ApiTokenStatus{Credential: c.issued, RefusedCredentialID: c.refused},
+		}
+		before := &v1alpha1.ApiTokenSpec{AllowedCIDRs: object.Spec.AllowedCIDRs}
+		got := strings.Join(exceedingChange(caller, before, object, &policy.Policy{DefaultLifetime: 10 * time.Hour}, now), "; ")
+		if !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// A caller adds nothing to itself, whatever this replica thinks it may do.
+func TestExceedingChangeOfItself(t *testing.T) {
+	itself := *caller
+	itself.Name = "ci"
+	inside := []string{"192.0.2.0/25"}
+	for name, c := range map[string]struct {
+		scopes, cidrs []string
+		want          string
+	}{
+		"nothing":           {[]string{"tokens:write"}, inside, ""},
+		"less":              {nil, []string{"192.0.2.1/32"}, ""},
+		"a scope it had":    {[]string{"tokens:write", "orders:read"}, inside, "scope orders:read"},
+		"addresses it had":  {nil, []string{"192.0.2.0/24"}, "addresses 192.0.2.0/24"},
+		"any address":       {nil, nil, "any address"},
+		"both":              {[]string{"orders:read"}, nil, "scope orders:read; any address"},
+		"another, and less": {[]string{"orders:read"}, []string{"192.0.2.1/32"}, "scope orders:read"},
+	} {
+		object := &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Name: "ci"}, Spec: v1alpha1.ApiTokenSpec{Scopes: c.scopes, AllowedCIDRs: c.cidrs}}
+		before := &v1alpha1.ApiTokenSpec{Scopes: []string{"tokens:write"}, AllowedCIDRs: inside}
+		if got := strings.Join(exceedingChange(&itself, before, object, &policy.Policy{}, noon), "; "); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}

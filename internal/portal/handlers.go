@@ -232,7 +232,7 @@ func (h *handlers) change(e *exchange, t *v1alpha1.ApiToken, change *tokenapi.To
 		spec.Rotation.DropPrevious = *change.DropPrevious
 	}
 	if caller := e.Caller.Token; caller != nil {
-		if exceeds := exceedingChange(caller, before, t); len(exceeds) > 0 {
+		if exceeds := exceedingChange(caller, before, t, &e.API.Policy, h.config.Clock.Now()); len(exceeds) > 0 {
 			return exceedsCaller(exceeds)
 		}
 	}

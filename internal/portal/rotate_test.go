@@ -64,6 +64,22 @@ func TestSelfRotationAfterARefusal(t *testing.T) {
 	i.works("acme", next.Plaintext)
 }
 
+// What was dropped is not brought back.
+func TestDroppedStaysDropped(t *testing.T) {
+	i := install(t)
+	caller := i.make("acme", "caller", v1alpha1.ApiTokenSpec{Scopes: manages, Lifetime: lifetime(time.Hour)})
+	old := i.make("acme", "ci", v1alpha1.ApiTokenSpec{Rotation: &v1alpha1.Rotation{Overlap: lifetime(time.Hour)}})
+	rotated := i.call("acme", http.MethodPost, tokens+"/ci/rotate", caller).issued(i, http.StatusOK)
+	i.call("acme", http.MethodPatch, tokens+"/ci", caller, `{"dropPrevious":"`+rotated.Token.PreviousCredential.ID+`"}`).decode(http.StatusOK, nil)
+	i.ended("acme", old, "token-revoked")
+	for _, id := range []string{"", "0000000000"} {
+		body := i.call("acme", http.MethodPatch, tokens+"/ci", caller, `{"dropPrevious":"`+id+`"}`).refused(http.StatusUnprocessableEntity, "request-invalid")
+		if !strings.Contains(body, "stays dropped") {
+			t.Errorf("%q: %s", id, body)
+		}
+	}
+}
+
 // A write that was done although its answer says that it was not, or that nobody knows,
 // comes with its plaintext.
 func TestLostAnswers(t *testing.T) {

@@ -31,8 +31,9 @@ type ApiTokenStatusApplyConfiguration struct {
 	Notice *NoticeApplyConfiguration `json:"notice,omitempty"`
 	// revokedAt is when the controller first saw spec.revoked, in UTC.
 	RevokedAt *v1.Time `json:"revokedAt,omitempty"`
-	// refusedCredentialID is the id of a credential that another ApiToken of the
-	// tenant held when it was applied here. It stays refused.
+	// refusedCredentialID is the id of a credential that stays refused, whatever
+	// becomes of the cause: another ApiToken of the tenant held it when it was applied
+	// here, or it was to replace the present one and was not permitted.
 	RefusedCredentialID *string `json:"refusedCredentialID,omitempty"`
 	// conditions are what the controller found. Known: Active, ExpiringSoon,
 	// Stalled.

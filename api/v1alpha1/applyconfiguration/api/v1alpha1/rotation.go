@@ -18,7 +18,8 @@ type RotationApplyConfiguration struct {
 	Overlap *v1.Duration `json:"overlap,omitempty"`
 	// dropPrevious is the id of a replaced credential that stops working now,
 	// before its overlap is over, also while no manager runs. Any other id than
-	// that of status.previousCredential does nothing.
+	// that of status.previousCredential does nothing. Once it names that one it stays
+	// until the next rotation, so that what was dropped does not come back.
 	DropPrevious *string `json:"dropPrevious,omitempty"`
 }
 
