@@ -16,6 +16,7 @@ import (
 var (
 	noon   = time.Date(2027, 1, 2, 12, 0, 0, 0, time.UTC)
 	caller = &directory.Token{
+		Name:         "caller",
 		Scopes:       []string{"orders:read", "tokens:write"},
 		AllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		NotAfter:     noon,
