@@ -268,6 +268,11 @@ func PreviousUse(t *v1alpha1.ApiToken, now time.Time) string {
 	return fmt.Sprintf("%s was last used %s and ends %s", previous.ID, stamp(previous.LastUsedAt.Time), stamp(previous.ExpiresAt.Time))
 }
 
+// FreshUse is for how long after its last recorded use a credential has to be taken for
+// one in use: twice the default interval at which uses are written, of which a replica
+// under load may miss one.
+const FreshUse = 2 * time.Hour
+
 // AskingWideScopes is the checks that ask as well for ApiTokens with more scopes than
 // a number, or with one like a pattern, whichever the text is. Empty asks nothing.
 func (c Checks) AskingWideScopes(text string) (Checks, error) {

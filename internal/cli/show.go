@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/cli-runtime/pkg/printers"
 
@@ -159,12 +160,21 @@ func (s *sheet) previous() {
 	case livePrevious(s.token, s.now) == nil:
 		s.line("  Since the rotation", "it works no more")
 	case audit.PreviousUse(s.token, s.now) != "":
-		s.line("  Since the rotation", "still used: do not drop it yet")
+		s.line("  Since the rotation", s.usedSince(s.now.Sub(c.LastUsedAt.Time)))
 	case s.token.Status.UseRecordedSince == nil:
 		s.line("  Since the rotation", "unknown: uses are not recorded")
 	default:
 		s.line("  Since the rotation", "not used: it is safe to drop, with --drop-previous of rotate")
 	}
+}
+
+// usedSince tells whether a replaced token that was used since the rotation still is.
+func (s *sheet) usedSince(ago time.Duration) string {
+	text := "used since the rotation, last " + duration.HumanDuration(ago) + " ago"
+	if ago <= audit.FreshUse {
+		return text + ": do not drop it yet"
+	}
+	return text + ": it is safe to drop, with --drop-previous of rotate, unless somebody calls less often than that"
 }
 
 // people prints who did what, which the annotations only claim.

@@ -22,12 +22,16 @@ func TestShow(t *testing.T) {
 		o.Status.Credential.LastUsedAt = new(metav1.NewTime(o.Spec.Credential.IssuedAt.Add(time.Minute)))
 	})
 	within(t, namespace, "busy", usedLately)
+	within(t, namespace, "moved", func(o *v1alpha1.ApiToken) {
+		setUse(o, 23*time.Hour)
+	})
 	issuedAt := idle.Spec.Credential.IssuedAt.UTC().Format(time.RFC3339)
 	for name, wants := range map[string][]string{
 		"awaiting":   {"Current token: none", "Owner: none", "Addresses: from anywhere"},
 		"unrecorded": {"Owner: jo", "Scopes: a, b", "Addresses: 192.0.2.0/24", "29 days left", "Last used: unknown: uses are not recorded", "Created by: ann (claimed)", "Issued by: e\uFFFD[31m (claimed)", "Active: True (Issued)"},
 		"idle":       {"Current token: id " + idle.Spec.Credential.ID, "Issued: " + issuedAt, "Previous token: id " + idle.Status.PreviousCredential.ID, "Last used: never used since ", "it is safe to drop"},
-		"busy":       {"Since the rotation: still used: do not drop it yet"},
+		"busy":       {"Since the rotation: used since the rotation, last ", " ago: do not drop it yet"},
+		"moved":      {"used since the rotation, last 23h ago: it is safe to drop"},
 	} {
 		r := latchkey(t, viewer, "show", name, "-n", namespace).mustSucceed(t)
 		lines := strings.Join(strings.Fields(r.stdout), " ")
@@ -41,4 +45,11 @@ func TestShow(t *testing.T) {
 		}
 	}
 	latchkey(t, viewer, "show", "absent", "-n", namespace).mustFail(t, "does not exist")
+}
+
+// setUse has the previous token used so long ago, after a rotation a day before that.
+func setUse(o *v1alpha1.ApiToken, ago time.Duration) {
+	used := time.Now().Add(-ago)
+	o.Status.Credential.IssuedAt = new(metav1.NewTime(used.Add(-24 * time.Hour)))
+	o.Status.PreviousCredential.LastUsedAt = new(metav1.NewTime(used))
 }

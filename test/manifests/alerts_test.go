@@ -28,6 +28,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/token"
+	"github.com/latchkey-dev/latchkey/internal/usage"
 )
 
 type alert struct {
@@ -125,6 +127,13 @@ func exposed(t *testing.T) map[string][]string {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	store, err := usage.NewStore(env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := usage.New(usage.Config{Store: store, Logger: logger, Metrics: apiserver, Serves: func(string, token.Digest) bool { return true }}); err != nil {
+		t.Fatal(err)
+	}
 	runManager(t, manager)
 	found := map[string][]string{}
 	describe(found, apiserver)
@@ -149,7 +158,7 @@ func runManager(t *testing.T, registry prometheus.Registerer) {
 			Ingress: tenant.IngressConfig{Routing: tenant.RoutingNone},
 		},
 		RecordsNamespace: v1alpha1.RecordsNamespace, MetricsAddress: "0", HealthAddress: "0",
-		Metrics: registry, Logger: logr.Discard(), SkipNameValidation: true,
+		Metrics: registry, TokenExpiryMetrics: 1, Logger: logr.Discard(), SkipNameValidation: true,
 	})
 	if err != nil {
 		t.Fatal(err)
