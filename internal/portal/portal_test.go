@@ -346,6 +346,19 @@ func TestListing(t *testing.T) {
 		return env.Client.Status().Update(t.Context(), c)
 	})
 	same(t, "those whose predecessor is in use", names("?previousInUse=true"), []string{"c"})
+	month := time.Now().Add(-30 * 24 * time.Hour)
+	for name, lastUsed := range map[string]*metav1.Time{"a-caller": new(metav1.Now()), "b": nil, "c": new(metav1.NewTime(month))} {
+		testenv.Eventually(t, func() error {
+			o := i.stored("acme", name)
+			o.Status.UseRecordedSince, o.Status.Credential.IssuedAt = new(metav1.NewTime(month)), new(metav1.NewTime(month))
+			o.Status.Credential.LastUsedAt, o.Status.PreviousCredential = lastUsed, nil
+			return env.Client.Status().Update(t.Context(), o)
+		})
+	}
+	same(t, "those idle for 29 days", names("?idleDays=29"), []string{"b", "c"})
+	same(t, "those idle for 31 days", names("?idleDays=31"), nil)
+	same(t, "those never used", names("?neverUsed=true"), []string{"b"})
+	same(t, "those never used, and idle", names("?neverUsed=true&idleDays=29"), []string{"b"})
 	if a := i.call("acme", http.MethodGet, tokens, caller); strings.Contains(a.body, "sha256:") {
 		t.Errorf("the list shows digests: %s", a.body)
 	}

@@ -133,6 +133,7 @@ func TestTokensAreFound(t *testing.T) {
 		for _, around := range []string{
 			"§", "TOKEN=§\n", `"token": "§",`, "'§'", "Authorization: token §\r\n", "https://example.com/?t=§&x", "a=§#b", "<§>", "(§)", "- §", "\t§\t", "§.", "`§`",
 			"Authorization%3A+token%20§%0A", `"first\n§\nlast"`, `"\t§\r"`, "é§é", "\x00§\x00",
+			`{"html":"\u003c§\u003e"}`, `"a\u003D§"`, `'t\x3d§\x26'`, "\x1b[31m§\x1b[0m", "\x1b[1;31m§\x1b[m", `"\u001b[31m§\u001b[0m"`,
 		} {
 			plaintext := mint(t, "lk")
 			text := strings.Replace(around, "§", plaintext, 1)
