@@ -241,7 +241,7 @@ func TestOldYAMLBringsNoCredentialBack(t *testing.T) {
 			begin := time.Now().Add(-time.Minute)
 			old, _ := credential(t, owner.Name, begin)
 			object := apiToken(owner, name, v1alpha1.ApiTokenSpec{
-				Rotation: &v1alpha1.Rotation{Overlap: lifetime(time.Minute)}, Credential: old,
+				Rotation: &v1alpha1.Rotation{Overlap: lifetime(time.Hour)}, Credential: old,
 			})
 			manifest, err := yaml.Marshal(map[string]any{
 				"apiVersion": v1alpha1.SchemeGroupVersion.String(), "kind": "ApiToken",
