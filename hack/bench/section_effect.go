@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -109,8 +110,8 @@ func (e *effects) close() {
 	}
 }
 
-// accepted writes the two objects of a token, as the manager would, and waits
-// until the token works.
+// accepted writes the two objects of a token, as the manager would: the status, which
+// vouches for the record, and then that. It waits until the token works.
 func (e *effects) accepted(ctx context.Context) (issuedToken, *v1alpha1.ApiToken, error) {
 	e.serial++
 	issued, object, err := newApiToken(benchTenant, fmt.Sprintf("effect-%06d", e.serial))
@@ -118,6 +119,12 @@ func (e *effects) accepted(ctx context.Context) (issuedToken, *v1alpha1.ApiToken
 		return issued, nil, err
 	}
 	if err := e.cluster.client.Create(ctx, object); err != nil {
+		return issued, nil, err
+	}
+	vouched := object.DeepCopy()
+	c := object.Spec.Credential
+	vouched.Status.Credential = &v1alpha1.IssuedCredential{ID: c.ID, Digest: c.Digest, ExpiresAt: metav1.NewTime(validUntil()), Scopes: object.Spec.Scopes}
+	if err := e.cluster.client.Status().Patch(ctx, vouched, client.MergeFrom(object)); err != nil {
 		return issued, nil, err
 	}
 	secret, err := recordOf(object)
