@@ -63,7 +63,7 @@ func (l *link) set(mode linkMode) {
 		l.mended = make(chan struct{})
 	case refused:
 		for c := range l.connections {
-			_ = c.TCPConn.SetLinger(0) // a reset
+			_ = c.SetLinger(0) // a reset
 			_ = c.TCPConn.Close()
 		}
 	case silent, frozen:

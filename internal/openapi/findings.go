@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -27,7 +28,7 @@ func (f *findings) add(format string, args ...any) {
 // told are the first of the findings, and how many more there are.
 func (f *findings) told() []string {
 	if more := f.total - len(f.first); more > 0 {
-		return append(f.first[:len(f.first):len(f.first)], fmt.Sprintf("There are %d more such findings.", more))
+		return append(slices.Clip(f.first), fmt.Sprintf("There are %d more such findings.", more))
 	}
 	return f.first
 }

@@ -71,6 +71,11 @@ func (h *handlers) accepts(i *issued) bool {
 	return ok
 }
 
+// outlives says whether a credential was given more time than it may have.
+func outlives(issued *v1alpha1.IssuedCredential, asked *v1alpha1.Credential) bool {
+	return asked.NotAfter != nil && issued.ExpiresAt.After(asked.NotAfter.Time)
+}
+
 // judge reads the verdict from the latest state of an ApiToken.
 func judge(latest *v1alpha1.ApiToken, credential *v1alpha1.Credential, generation int64) (v verdict) {
 	active := meta.FindStatusCondition(latest.Status.Conditions, v1alpha1.ConditionActive)
@@ -86,8 +91,7 @@ func judge(latest *v1alpha1.ApiToken, credential *v1alpha1.Credential, generatio
 	case active.Status != metav1.ConditionTrue && active.Reason != v1alpha1.ReasonAwaitingCredential:
 		v.refusal = active
 	case active.Status == metav1.ConditionTrue && isPresent:
-		v.works = true
-		if credential.NotAfter != nil && present.ExpiresAt.After(credential.NotAfter.Time) {
+		if v.works = !outlives(present, credential); !v.works {
 			return verdict{final: true, refusal: &metav1.Condition{Message: "The manager gave it more time than was asked for: it is older than the API server."}}
 		}
 	}

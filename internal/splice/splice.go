@@ -145,7 +145,7 @@ func (f *Filled) gzipParts() [][]byte {
 		size += len(p.plain) + len(value)
 	})
 	trailer := binary.LittleEndian.AppendUint32(make([]byte, 0, trailerSize), crc)
-	return append(parts, binary.LittleEndian.AppendUint32(trailer, uint32(size))) //nolint:gosec // ISIZE is modulo 2^32
+	return append(parts, binary.LittleEndian.AppendUint32(trailer, uint32(size)))
 }
 
 // each calls visit for the pieces and what follows them: nothing, the last one.

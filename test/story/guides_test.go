@@ -35,6 +35,8 @@ func TestGuides(t *testing.T) {
 	i := startAt(t, "localhost")
 	here := strings.NewReplacer(
 		"http://acme.localhost:8080", fmt.Sprintf("http://acme.localhost:%d", i.summary.HTTPPort),
+		"$PWD/.run/acme-admin.kubeconfig", i.summary.MemberKubeconfig, "$PWD/.run/bin", filepath.Join(i.dir, "bin"),
+		"$PWD/.run/kubeconfig", i.summary.Kubeconfig,
 		".run/kubeconfig", i.summary.Kubeconfig,
 		".run/acme-admin.kubeconfig", i.summary.MemberKubeconfig,
 		"-modfile=hack/tools", "-modfile="+filepath.Join(controlplane.Root(), "hack", "tools"),
@@ -56,6 +58,7 @@ func TestGuides(t *testing.T) {
 				refused() { curl -sS -o answer "$url" -H "Authorization: token $1"; grep -q "#$2\"" answer || { cat answer; exit 1; }; }
 				for t in "$FOUND" "$(cat leaked.token)" "$NEW" "$TOKEN"; do refused "$t" token-revoked; done`,
 		},
+		{name: "token-api", after: `kubectl get apitoken warehouse -n tenant-acme -o jsonpath='{.spec.revoked}' | grep -q true; curl -sS -H "Authorization: token $TOKEN" "$API/token" | grep -q token-revoked`},
 		{name: "publish-your-api", after: publishedClient},
 		{name: "gitops", after: `[ -n "$TOKEN" ]; ! kubectl get apitoken nightly`},
 	} {
