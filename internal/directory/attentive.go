@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type attentive struct {
 	feed   feed
 	// unsupported says that the API server can't be asked to begin a watch with a list.
 	unsupported bool
+	// mute says that the last watch that was to begin with a list said nothing.
+	mute atomic.Bool
 }
 
 func newAttentive(lister cache.ListerWatcher, f feed) *attentive {
@@ -62,7 +65,11 @@ func (a *attentive) ListWithContext(ctx context.Context, o metav1.ListOptions) (
 // WatchWithContext implements cache.ListerWatcherWithContext.
 func (a *attentive) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	silence := a.feed.freshness().Silence
-	if o.SendInitialEvents != nil && *o.SendInitialEvents {
+	initial := o.SendInitialEvents != nil && *o.SendInitialEvents
+	if initial {
+		if a.mute.Swap(false) {
+			return nil, errMute
+		}
 		o.ResourceVersion = ""
 	} else if age, ok := a.feed.freshness().age(a.feed.index); ok && age >= silence {
 		return nil, apierrors.NewResourceExpired(fmt.Sprintf("nothing was heard for %s: list anew", age))
@@ -75,22 +82,30 @@ func (a *attentive) WatchWithContext(ctx context.Context, o metav1.ListOptions) 
 		cancel()
 		return nil, err
 	}
-	return a.feed.attend(opened, cancel), nil
+	return a.attend(opened, cancel, initial), nil
 }
+
+// errMute has the reflector list without a watch, where it would else try the same
+// again for ever.
+var errMute = errors.New("a watch that was to begin with a list said nothing")
 
 // attended is a watch that ends where its feed says nothing for too long.
 type attended struct {
 	watch.Interface
 	feed   feed
+	mute   *atomic.Bool
 	cancel context.CancelFunc
-	timer  clock.Timer
+	// initial says that it begins with a list.
+	initial bool
+	timer   clock.Timer
 	// opened is when the watch was, by the feed's clock.
 	opened time.Duration
 	ended  atomic.Bool
 }
 
-func (f feed) attend(opened watch.Interface, cancel context.CancelFunc) *attended {
-	w := &attended{Interface: opened, feed: f, cancel: cancel, opened: f.freshness().now()}
+func (a *attentive) attend(opened watch.Interface, cancel context.CancelFunc, initial bool) *attended {
+	f := a.feed
+	w := &attended{Interface: opened, feed: f, mute: &a.mute, cancel: cancel, initial: initial, opened: f.freshness().now()}
 	ready := make(chan struct{})
 	defer close(ready)
 	w.timer = f.freshness().Clock.AfterFunc(f.freshness().Silence, func() {
@@ -111,6 +126,8 @@ func (w *attended) check() {
 		return
 	}
 	w.feed.directory.logger.Warn("a watch was silent for too long: it is made anew", "resource", feedNames[w.feed.index], "silence", silent)
+	// One that had delivered its list since is a watch like any other.
+	w.mute.Store(w.initial && w.feed.directory.lastHeard(w.feed.index) < w.opened)
 	w.Interface.Stop()
 }
 

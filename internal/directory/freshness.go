@@ -156,6 +156,14 @@ func (f *freshness) age(feed int) (age time.Duration, ok bool) {
 	return f.now() - f.heard[feed], f.heard[feed] != never
 }
 
+// lastHeard is when a feed last delivered something, or never.
+func (d *Directory) lastHeard(feed int) time.Duration {
+	f := d.freshness
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard[feed]
+}
+
 // Fresh says whether the directory may be believed: every feed has delivered its
 // first complete list, and nothing that a feed knows is older than MaxStaleness.
 // Where it is not so, nothing may be accepted. The observer is told when that happens
