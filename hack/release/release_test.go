@@ -285,8 +285,13 @@ func TestSBOMIsOfTheProgramInTheImage(t *testing.T) {
 			t.Errorf("the SBOM lacks %s %s, or its checksum", dependency.Path, dependency.Version)
 		}
 	}
-	if want := len(info.Deps) + 2; len(components) != want {
-		t.Errorf("%d components; want %d: the modules, the program and the standard library", len(components), want)
+	if want := len(info.Deps) + 2 + len(embeds); len(components) != want {
+		t.Errorf("%d components; want %d: the modules, what is embedded, the program and the standard library", len(components), want)
+	}
+	for _, e := range embeds {
+		if !slices.ContainsFunc(*bom.Components, func(c cyclonedx.Component) bool { return c.Name == e.name }) {
+			t.Errorf("the SBOM lacks %s, which %s embeds", e.name, e.by)
+		}
 	}
 	if _, ok := components["pkg:golang/golang.org/x/crypto/x509roots/fallback@"+version(info, "golang.org/x/crypto/x509roots/fallback")]; !ok {
 		t.Error("the API server has no CA certificates for backends that are https")

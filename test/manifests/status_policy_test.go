@@ -66,9 +66,12 @@ func TestStatusPolicy(t *testing.T) {
 		return c.Status().Patch(t.Context(), object.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"status":`+status+`}`)))
 	}
 	manager := accountClient(t, "latchkey-manager")
-	probe := withStatus(t, "probe", false)
+	probe, prober := withStatus(t, "probe", false), accountClient(t, "latchkey-apiserver")
+	generation := 0
 	testenv.Eventually(t, func() error {
-		err := patch(accountClient(t, "latchkey-apiserver"), probe, `{"observedGeneration":7}`)
+		// Another value each time: once stored, the same one is no change, which the policy allows.
+		generation++
+		err := patch(prober, probe, fmt.Sprintf(`{"observedGeneration":%d}`, generation))
 		if err == nil {
 			return errors.New("the policy is not in force")
 		}
