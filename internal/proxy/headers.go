@@ -24,7 +24,8 @@ const (
 func forwarded(name string) bool {
 	switch name {
 	case "Authorization", "Proxy-Authorization", "Forwarded", "X-Real-Ip", "X-Original-Url", "X-Original-Uri",
-		"X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
+		"X-Rewrite-Url", "X-Original-Host", "X-Host", "X-Http-Host-Override",
+		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
 		"Upgrade", "Connection", "Http2-Settings", "Te", "Trailer", "Keep-Alive", "Proxy-Connection",
 		"Proxy-Authenticate", "Transfer-Encoding", "Content-Length", "Host":
 		return false

@@ -23,7 +23,7 @@ func TestInboundHeadersThatAreDropped(t *testing.T) {
 		"Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization", "Latchkey-Anything", "latchkey-tenant", "LATCHKEY-TOKEN-ID",
 		"Forwarded", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Uri", "x-forwarded-user",
 		"X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert", "X-Real-Ip", "X-Original-Url", "X-Original-Uri", "X-Rewrite-Url",
-		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
+		"X-Original-Host", "X-Host", "X-Http-Host-Override", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
 		"Upgrade", "Http2-Settings", "Keep-Alive", "Proxy-Connection", "Te", "Trailer",
 	}
 	kept := []string{"Accept", "Accept-Encoding", "Content-Type", "Cookie", "If-Match", "Idempotency-Key", "Origin", "Range", "User-Agent", "X-Tenant", "X-Latchkey-Tenant", "Traceparent"}

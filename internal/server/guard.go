@@ -118,7 +118,31 @@ func guardHeaders(r *http.Request) *problem.Problem {
 			}
 		}
 	}
-	return nil
+	if p := guardExpect(r); p != nil {
+		return p
+	}
+	return guardLength(r)
+}
+
+// guardLength refuses a length that is none, which net/http takes for 0 in HTTP/2, and
+// several, of which it takes the first there (RFC 9113, section 8.1.1).
+func guardLength(r *http.Request) *problem.Problem {
+	values := r.Header["Content-Length"]
+	if len(values) == 0 || len(values) == 1 && values[0] != "" && strings.Trim(values[0], "0123456789") == "" {
+		return nil
+	}
+	return problem.RequestRefused("The header Content-Length may be sent once, and must have digits only.")
+}
+
+// guardExpect refuses expectations that servers see or overlook, each in its own way.
+// net/http answers others than 100-continue itself, but finds that among other words
+// too: what it sends on, one that does not find it would wait for.
+func guardExpect(r *http.Request) *problem.Problem {
+	values := r.Header["Expect"]
+	if len(values) == 0 || len(values) == 1 && equalFoldASCII(values[0], "100-continue") {
+		return nil
+	}
+	return problem.RequestRefused("The header Expect may be sent once, and be 100-continue only.")
 }
 
 // guardServerName refuses a request for another host than the TLS connection was

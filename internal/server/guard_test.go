@@ -144,6 +144,32 @@ func TestCVE2025_48865ConnectionOptions(t *testing.T) {
 	}
 }
 
+// An expectation that some servers see and others don't leaves two of them with
+// different ideas of where the next request begins.
+func TestExpectationsThatAreSeenBySome(t *testing.T) {
+	h := newHarness(t)
+	plaintext := h.issue("acme").Token.Reveal()
+	request := func(expect string) string {
+		return "POST /api/v1/orders HTTP/1.1\r\nHost: " + acmeHost + "\r\nConnection: close\r\nAuthorization: token " + plaintext + "\r\n" + expect + "\r\nContent-Length: 2\r\n\r\n{}"
+	}
+	for _, expect := range []string{"Expect: y 100-continue", "Expect: 100-continue, 100-continue", "Expect: 100-continue\r\nExpect: y", "Expect: y\r\nExpect: 100-continue"} {
+		if a := h.rawAnswer(request(expect)); a.StatusCode != http.StatusBadRequest && a.StatusCode != http.StatusExpectationFailed {
+			t.Errorf("%s: status %d, want 400 or 417", expect, a.StatusCode)
+		}
+	}
+	if n := len(h.backend.all()); n != 0 {
+		t.Errorf("%d of the requests reached the backend", n)
+	}
+	for _, expect := range []string{"Expect: 100-continue", "expect: 100-Continue"} {
+		if a := h.raw(request(expect)); !strings.HasPrefix(a, "HTTP/1.1 100 ") {
+			t.Errorf("%s: answered %s", expect, a)
+		}
+	}
+	if n := len(h.backend.all()); n != 2 {
+		t.Errorf("%d of the requests that are well reached the backend", n)
+	}
+}
+
 // Of two framings a request may have, the backend sees one, and nothing is left on
 // the connection that could be taken for another request.
 func TestContentLengthBesideTransferEncoding(t *testing.T) {
