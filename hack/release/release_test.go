@@ -247,17 +247,6 @@ func TestImageHasOneLayerOfKnownFiles(t *testing.T) {
 	}
 }
 
-func TestImageRuns(t *testing.T) {
-	dir := unpacked(t)
-	output, err := runIn(t, dir, "/apiserver", "--version")
-	if err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
-	if want := "apiserver " + testVersion + " ("; !strings.HasPrefix(output, want) {
-		t.Errorf("--version says %q; want %q…", output, want)
-	}
-}
-
 func TestSBOMIsOfTheProgramInTheImage(t *testing.T) {
 	file := filepath.Join(made(t).first, "sbom", "latchkey-apiserver_linux_"+runtime.GOARCH+".cdx.json")
 	var bom cyclonedx.BOM

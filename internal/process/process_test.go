@@ -2,10 +2,8 @@ package process_test
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -220,19 +218,5 @@ func TestTail(t *testing.T) {
 				t.Errorf("Tail = %q, want %q", got, c.want)
 			}
 		})
-	}
-}
-
-// A child whose parent is killed, with no chance to stop it, does not stay behind.
-func TestChildDiesWithItsParent(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux can do that")
-	}
-	c := startReady(t, "parent")
-	if err := c.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.alive.ReadByte(); !errors.Is(err, io.EOF) {
-		t.Errorf("the grandchild lives: %v", err)
 	}
 }
