@@ -10,6 +10,8 @@ const (
 	refreshBounds   = "must be from 10s to 24h"
 	perTenantSource = "openAPI.path needs a backend that is the same for all tenants"
 	nestedPaths     = "docs.path and basePath must not lie below one another"
+	settingsInBase  = "settings.path (/settings unless set) and basePath must not lie below one another"
+	settingsInDocs  = "settings.path (/settings unless set) and docs.path must not lie below one another"
 )
 
 func TestPublicApiOpenAPI(t *testing.T) {
@@ -64,6 +66,30 @@ func TestPublicApiOpenAPI(t *testing.T) {
 		{"docs: {path: /help}\nbasePath: /help/api", nestedPaths},
 		{"docs: {path: /help}\nbasePath: /helpers", accepted},
 		{`basePath: /docs`, nestedPaths},
+	}))
+	checkSpecs(t, publicApis, withBackend([]specCase{
+		{`settings: null`, accepted},
+		{`settings: {}`, accepted},
+		{`settings: {path: /account/tokens}`, accepted},
+		{`settings: {path: /settings/}`, badPattern},
+		{`settings: {path: settings}`, badPattern},
+		{`settings: {path: //settings}`, badPattern},
+		{`settings: {path: "/a?b"}`, badPattern},
+		{`settings: {path: /` + repeat("a", 128) + `}`, tooLong},
+		{`settings: {tokenSignIn: Allow}`, accepted},
+		{`settings: {tokenSignIn: Deny}`, accepted},
+		{`settings: {tokenSignIn: Maybe}`, unsupported},
+		{`settings: {path: /api/v1}`, settingsInBase},
+		{`settings: {path: /api/v1/settings}`, settingsInBase},
+		{`settings: {path: /api}`, settingsInBase},
+		{`settings: {path: /api/v1settings}`, accepted},
+		{`basePath: /settings/api`, settingsInBase},
+		{`settings: {path: /docs}`, settingsInDocs},
+		{`settings: {path: /docs/settings}`, settingsInDocs},
+		{`docs: {path: /settings/docs}`, settingsInDocs},
+		{`docs: {path: /settings}`, settingsInDocs},
+		{"docs: {path: /settings}\nsettings: {path: /docs}", accepted},
+		{`docs: {path: /settings-help}`, accepted},
 	}))
 	checkSpecs(t, publicApis, []specCase{
 		{"backend: {service: {name: web, port: 80}}\nopenAPI: {path: /openapi.json}", perTenantSource},

@@ -165,6 +165,8 @@ func TestPublicApiPathsScopesAndCORS(t *testing.T) {
 		{`scopes: [{name: Orders}]`, badPattern},
 		{`scopes: [{name: "a b"}]`, badPattern},
 		{`scopes: ["orders:read"]`, badType},
+		{`scopes: [{name: "settings:read"}, {name: tokens:read}]`, accepted},
+		{`scopes: [{name: a}, {name: settings}]`, "spec.scopes: Invalid value: the scope settings is Latchkey's own"},
 		{`scopes: ` + list(256, "{name: s%d}"), accepted},
 		{`scopes: ` + list(257, "{name: s%d}"), tooMany},
 
@@ -249,6 +251,7 @@ func TestPublicApiDefaults(t *testing.T) {
 		Backend:  v1alpha1.Backend{URL: "http://a", ResponseHeaderTimeout: &metav1.Duration{Duration: time.Minute}},
 		BasePath: "/api/v1",
 		Docs:     v1alpha1.Docs{Path: "/docs", Visibility: v1alpha1.DocsPublic},
+		Settings: v1alpha1.Settings{Path: "/settings", TokenSignIn: v1alpha1.TokenSignInAllow},
 		TokenPolicy: v1alpha1.TokenPolicy{
 			DefaultLifetime: hours(90 * 24),
 			MaxLifetime:     hours(365 * 24),
@@ -262,10 +265,11 @@ func TestPublicApiDefaults(t *testing.T) {
 	for name, spec := range map[string]string{
 		"left out": ``,
 		"empty":    `tokenPolicy: {}`,
-		"null":     "tokenPolicy: null\nbasePath: null\ndocs: null",
+		"null":     "tokenPolicy: null\nbasePath: null\ndocs: null\nsettings: null",
 		"nulls in it": `tokenPolicy: {defaultLifetime: null, maxLifetime: null, maxOverlap: null, maxPerTenant: null,
     selfRotation: null, noticeDays: null, retention: null}
-docs: {path: null, visibility: null}`,
+docs: {path: null, visibility: null}
+settings: {path: null, tokenSignIn: null}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSubject(t, publicApis, "default")

@@ -35,6 +35,8 @@ type PublicApi struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.openAPI) || !has(self.openAPI.path) || has(self.backend.url) || (has(self.backend.service) && has(self.backend.service.__namespace__))",message="openAPI.path needs a backend that is the same for all tenants: name backend.service.namespace, use backend.url, or give the document by openAPI.configMap"
 // +kubebuilder:validation:XValidation:rule="!(self.docs.path + '/').startsWith(self.basePath + '/') && !(self.basePath + '/').startsWith(self.docs.path + '/')",message="docs.path and basePath must not lie below one another"
+// +kubebuilder:validation:XValidation:rule="!(self.settings.path + '/').startsWith(self.basePath + '/') && !(self.basePath + '/').startsWith(self.settings.path + '/')",message="settings.path (/settings unless set) and basePath must not lie below one another"
+// +kubebuilder:validation:XValidation:rule="!(self.settings.path + '/').startsWith(self.docs.path + '/') && !(self.docs.path + '/').startsWith(self.settings.path + '/')",message="settings.path (/settings unless set) and docs.path must not lie below one another"
 type PublicApiSpec struct {
 	// backend is the product's own service, which answers the API's requests.
 	// +required
@@ -52,11 +54,13 @@ type PublicApiSpec struct {
 	// scopes are what an ApiToken may ask for, besides those that the OpenAPI
 	// document names, and tokens:read and tokens:write, which every PublicApi knows.
 	// A scope that is not listed is refused when a credential is issued; taking one
-	// from the list later breaks no live token.
+	// from the list later breaks no live token. The scope settings is Latchkey's own,
+	// for signing in on the Settings page.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:XValidation:rule="!self.exists(s, s.name == 'settings')",message="the scope settings is Latchkey's own, for signing in on the Settings page: choose another name"
 	Scopes []Scope `json:"scopes,omitempty"`
 
 	// openAPI is the API's OpenAPI document. Once it is set, requests are held to the
@@ -69,6 +73,11 @@ type PublicApiSpec struct {
 	// +optional
 	// +kubebuilder:default={path: "/docs", visibility: "Public"}
 	Docs Docs `json:"docs,omitzero"`
+
+	// settings are the pages on every tenant's host where its members manage tokens.
+	// +optional
+	// +kubebuilder:default={path: "/settings", tokenSignIn: "Allow"}
+	Settings Settings `json:"settings,omitzero"`
 
 	// tokenPolicy bounds the tokens that tenants may have.
 	// +optional

@@ -33,6 +33,9 @@ const (
 	// AnnotationBasePath, on a tenant's namespace, is the path below which the
 	// Public API is served, such as "/api/v1".
 	AnnotationBasePath = "latchkey.dev/base-path"
+	// AnnotationSettingsPath, on a tenant's namespace, is the path of the Settings
+	// page on that host, such as "/settings".
+	AnnotationSettingsPath = "latchkey.dev/settings-path"
 	// AnnotationScopes, on a tenant's namespace, are the scopes that an ApiToken may
 	// ask for: a JSON list of objects with name and description.
 	AnnotationScopes = "latchkey.dev/scopes"
@@ -88,10 +91,11 @@ const (
 
 // Field owners, one a writer.
 const (
-	FieldOwnerTenant    = "latchkey/tenant-controller"
-	FieldOwnerApiToken  = "latchkey/apitoken-controller"
-	FieldOwnerPublicApi = "latchkey/publicapi-controller"
-	FieldOwnerPlugin    = "kubectl-latchkey"
+	FieldOwnerTenant      = "latchkey/tenant-controller"
+	FieldOwnerApiToken    = "latchkey/apitoken-controller"
+	FieldOwnerPublicApi   = "latchkey/publicapi-controller"
+	FieldOwnerSessionKeys = "latchkey/session-keys-controller"
+	FieldOwnerPlugin      = "kubectl-latchkey"
 )
 
 // ScopeTokensRead and ScopeTokensWrite are scopes that every PublicApi knows
@@ -100,3 +104,9 @@ const (
 	ScopeTokensRead  = "tokens:read"
 	ScopeTokensWrite = "tokens:write"
 )
+
+// ScopeSettings is the one scope of an ApiToken that signs its maker in on the
+// Settings page. Every PublicApi knows it without declaring it, and offers it
+// nowhere: such an ApiToken has no other scope, ends within minutes, and opens
+// neither the Public API nor Latchkey's own API for tokens.
+const ScopeSettings = "settings"

@@ -103,16 +103,23 @@ func (c Checks) ask(t *v1alpha1.ApiToken, f Facts) (found []Finding, asked int) 
 		}
 	}
 	live, over := IsLive(t, f.Now), isOver(t, f.Now)
+	isKept := !signsIn(t)
 	ask(CheckIdle, c.Idle > 0, live, c.idle(t, f.Now))
-	ask(CheckNeverUsed, c.NeverUsed, live, neverUsed(t))
-	ask(CheckExpiring, c.Expiring > 0, live, c.expiring(t, f.Now))
-	ask(CheckExpired, c.Expired, true, expired(t, f.Now))
+	ask(CheckNeverUsed, c.NeverUsed, live && isKept, neverUsed(t))
+	ask(CheckExpiring, c.Expiring > 0, live && isKept, c.expiring(t, f.Now))
+	ask(CheckExpired, c.Expired, isKept, expired(t, f.Now))
 	ask(CheckWithoutOwner, c.WithoutOwner, !over, withoutOwner(t))
 	ask(CheckOwnerGone, c.OwnerGone, !over, ownerGone(t, f))
 	ask(CheckViolatesPolicy, c.ViolatesPolicy, live, violations(t, f))
 	ask(CheckWideScopes, c.MaxScopes != nil || c.ScopePattern != nil, live, c.wideScopes(t))
 	ask(CheckPreviousInUse, c.PreviousInUse, live, PreviousUse(t, f.Now))
 	return found, asked
+}
+
+// signsIn says whether the ApiToken only signs its maker in on the Settings page: it is
+// meant to end unused within minutes, which is worth nobody's attention.
+func signsIn(t *v1alpha1.ApiToken) bool {
+	return t.Status.Credential != nil && policy.SignsIn(t.Status.Credential.Scopes)
 }
 
 // IsLive says whether a credential of the ApiToken's works, or would if its
@@ -238,8 +245,12 @@ func violations(t *v1alpha1.ApiToken, f Facts) string {
 		return ""
 	}
 	var found []string
-	if lifetime := current.ExpiresAt.Sub(issuedAt.Time); lifetime > f.Policy.MaxLifetime {
-		found = append(found, fmt.Sprintf("lives %s, the policy permits at most %s", lifetime, f.Policy.MaxLifetime))
+	longest := f.Policy.MaxLifetime
+	if signsIn(t) {
+		longest = policy.MaxSignInLifetime
+	}
+	if lifetime := current.ExpiresAt.Sub(issuedAt.Time); lifetime > longest {
+		found = append(found, fmt.Sprintf("lives %s, the policy permits at most %s", lifetime, longest))
 	}
 	if overlap := policy.Overlap(&t.Spec); overlap > f.Policy.MaxOverlap {
 		found = append(found, fmt.Sprintf("rotation.overlap is %s, the policy permits at most %s", overlap, f.Policy.MaxOverlap))

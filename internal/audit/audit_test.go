@@ -31,7 +31,7 @@ var facts = audit.Facts{
 	Users: audit.Users(&v1alpha1.Tenant{Spec: v1alpha1.TenantSpec{Members: []v1alpha1.Member{
 		{Kind: v1alpha1.MemberUser, Name: "jo"}, {Kind: v1alpha1.MemberGroup, Name: "ann"},
 	}}}),
-	Policy: &policy.Policy{MaxLifetime: 365 * day, MaxOverlap: 7 * day, Scopes: []string{"a", "b", "c", "a:write"}},
+	Policy: &policy.Policy{MaxLifetime: 365 * day, MaxOverlap: 7 * day, Scopes: []string{"a", "b", "c", "a:write"}, TokenSignIn: true},
 }
 
 // sound is an ApiToken without a finding: issued 100 days ago for 200, used
@@ -51,6 +51,14 @@ func sound(change ...func(*v1alpha1.ApiToken)) *v1alpha1.ApiToken {
 func previous(used *metav1.Time, ends *metav1.Time) func(*v1alpha1.ApiToken) {
 	return func(t *v1alpha1.ApiToken) {
 		t.Status.PreviousCredential = &v1alpha1.IssuedCredential{ID: "previous", ExpiresAt: *ends, LastUsedAt: used}
+	}
+}
+
+// signingIn is an ApiToken with the scope settings, issued five minutes ago.
+func signingIn(lifetime time.Duration) func(*v1alpha1.ApiToken) {
+	return func(t *v1alpha1.ApiToken) {
+		t.Spec.Scopes, t.Spec.Credential.IssuedAt = []string{"settings"}, *ago(5 * time.Minute)
+		t.Status.Credential = &v1alpha1.IssuedCredential{ID: "current", ExpiresAt: *ago(5*time.Minute - lifetime), Scopes: []string{"settings"}}
 	}
 }
 
@@ -98,6 +106,11 @@ func TestFindings(t *testing.T) {
 			[]audit.Check{audit.CheckPreviousInUse}},
 		"previous used before the rotation only": {[]func(token){previous(ago(100*day), ago(-time.Hour))}, nil},
 		"previous is over":                       {[]func(token){previous(ago(time.Hour), ago(0))}, nil},
+		"signs in":                               {[]func(token){signingIn(10 * time.Minute)}, nil},
+		"signs in, and is over":                  {[]func(token){signingIn(5 * time.Minute)}, nil},
+		"signs in for long":                      {[]func(token){signingIn(10*time.Minute + time.Second)}, []audit.Check{audit.CheckViolatesPolicy}},
+		"is said to sign in": {[]func(token){func(t token) { t.Spec.Scopes, t.Status.Credential.LastUsedAt = []string{"settings"}, nil }},
+			[]audit.Check{audit.CheckIdle, audit.CheckNeverUsed}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := sound(c.change...)

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/policy"
@@ -26,6 +28,8 @@ import (
 type Tenant struct {
 	// Name is the subdomain.
 	Name string
+	// UID is the object's: another Tenant that gets the name later has another one.
+	UID types.UID
 	// Namespace is the one that was accepted for the tenant.
 	Namespace string
 	// PublicApi is the name of the API that is served.
@@ -65,6 +69,10 @@ type API struct {
 	// read it.
 	DocsPath       string
 	DocsVisibility v1alpha1.DocsVisibility
+	// SettingsPath is where members manage tokens, and TokenSignIn says that they can
+	// sign in there by an ApiToken.
+	SettingsPath string
+	TokenSignIn  bool
 	// Scopes are what a token may be given, as people are told.
 	Scopes []v1alpha1.Scope
 	// Policy bounds the tokens that are issued.

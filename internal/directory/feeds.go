@@ -40,6 +40,15 @@ func (f feed) freshness() *freshness { return f.directory.freshness }
 // stir notes that something arrived, be it a part of a list.
 func (f feed) stir() { f.directory.activity[f.index].Store(int64(f.freshness().now())) }
 
+// Now implements attentive.Feed.
+func (f feed) Now() time.Duration { return f.freshness().now() }
+
+// Heard implements attentive.Feed.
+func (f feed) Heard() time.Duration { return f.freshness().lastHeard(f.index) }
+
+// Stirred implements attentive.Feed.
+func (f feed) Stirred() time.Duration { return time.Duration(f.directory.activity[f.index].Load()) }
+
 // hear notes that something arrived, once requests can see it.
 func (f feed) hear() { f.heard(false) }
 
@@ -215,6 +224,7 @@ const shrinkBuffer = 512
 func shrinkTenant(t *v1alpha1.Tenant) *Tenant {
 	tenant := &Tenant{
 		Name:      t.Name,
+		UID:       t.UID,
 		Namespace: t.Status.Namespace,
 		PublicApi: t.PublicApiName(),
 		Suspended: t.Spec.Suspended,
@@ -266,6 +276,7 @@ func newAPI(a *v1alpha1.PublicApi) *API {
 	if api.DocsVisibility = a.Spec.Docs.Visibility; api.HasDocs() {
 		api.DocsPath = a.Spec.Docs.Path
 	}
+	api.SettingsPath, api.TokenSignIn = a.Spec.Settings.Path, a.Spec.Settings.TokenSignIn != v1alpha1.TokenSignInDeny
 	api.SelfRotation = a.Spec.TokenPolicy.SelfRotation == v1alpha1.SelfRotationAllowed
 	if limits := a.Spec.RateLimits; limits != nil {
 		api.PerToken, api.PerTenant = ratelimit.Of(limits.PerToken), ratelimit.Of(limits.PerTenant)

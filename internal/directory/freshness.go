@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/latchkey-dev/latchkey/internal/attentive"
 )
 
 const (
@@ -15,10 +17,8 @@ const (
 	// MinMaxStaleness leaves room for one bookmark that does not come and the list that
 	// then replaces it: less would refuse tokens of a cluster where nothing is wrong.
 	MinMaxStaleness = 2 * time.Minute
-	// DefaultSilence is how long a watch may say nothing. kube-apiserver sends a
-	// bookmark a minute after the last one, at a second's precision, so that a frozen
-	// watch is noticed within 75 s.
-	DefaultSilence = 70 * time.Second
+	// DefaultSilence is how long a watch may say nothing.
+	DefaultSilence = attentive.DefaultSilence
 )
 
 // Options say how a directory ages. Zero values mean the defaults.
@@ -68,7 +68,7 @@ type freshness struct {
 	timer clock.Timer
 }
 
-const never = time.Duration(-1)
+const never = attentive.Never
 
 func newFreshness(o Options, changed func(stale bool)) *freshness {
 	o = o.withDefaults()
@@ -149,19 +149,18 @@ func (f *freshness) named(is func(feed int) bool) (names []string) {
 	return names
 }
 
+// lastHeard is when a feed last delivered something, or never.
+func (f *freshness) lastHeard(feed int) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard[feed]
+}
+
 // age is how old a feed's news are. ok is false for one that has none.
 func (f *freshness) age(feed int) (age time.Duration, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.now() - f.heard[feed], f.heard[feed] != never
-}
-
-// lastHeard is when a feed last delivered something, or never.
-func (d *Directory) lastHeard(feed int) time.Duration {
-	f := d.freshness
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.heard[feed]
 }
 
 // Fresh says whether the directory may be believed: every feed has delivered its

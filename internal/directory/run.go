@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/attentive"
 	"github.com/latchkey-dev/latchkey/internal/directory/quickjson"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
@@ -73,7 +74,8 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces)
 func (d *Directory) reflector(of int, client *rest.RESTClient, resource, namespace string, selection func(*metav1.ListOptions), object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
 	listWatch := cache.ToListWatcherWithWatchListSemantics(
 		cache.NewFilteredListWatchFromClient(client, resource, namespace, selection), client)
-	return cache.NewReflectorWithOptions(newAttentive(listWatch, feed{d, of}), object, store, cache.ReflectorOptions{Name: "directory/" + resource})
+	o := attentive.Options{Resource: feedNames[of], Silence: d.freshness.Silence, Clock: d.freshness.Clock, Logger: d.logger}
+	return cache.NewReflectorWithOptions(attentive.New(listWatch, feed{d, of}, o), object, store, cache.ReflectorOptions{Name: "directory/" + resource})
 }
 
 func restClient(config *rest.Config, path string, gv schema.GroupVersion, contentType string) (*rest.RESTClient, error) {

@@ -16,7 +16,7 @@ import (
 
 func TestOf(t *testing.T) {
 	api := &v1alpha1.PublicApi{Spec: v1alpha1.PublicApiSpec{
-		Scopes: []v1alpha1.Scope{{Name: "orders:read"}, {Name: "orders:write", Description: "change orders"}},
+		Scopes: []v1alpha1.Scope{{Name: "orders:read"}, {Name: "settings"}, {Name: "orders:write", Description: "change orders"}},
 		TokenPolicy: v1alpha1.TokenPolicy{
 			DefaultLifetime: duration(time.Hour),
 			MaxLifetime:     duration(2 * time.Hour),
@@ -35,6 +35,7 @@ func TestOf(t *testing.T) {
 		NoticeDays:      []int32{30, 7, 1},
 		Retention:       0,
 		Scopes:          []string{"tokens:read", "tokens:write", "orders:read", "orders:write"},
+		TokenSignIn:     true,
 	}
 	if got := policy.Of(api); !reflect.DeepEqual(got, want) {
 		t.Errorf("Of = %+v\nwant %+v", got, want)

@@ -33,8 +33,10 @@ type Policy struct {
 	NoticeDays []int32
 	// MaxPerTenant is how many ApiTokens of a tenant may be live at a time.
 	MaxPerTenant int
-	// Scopes are those that may be asked for.
+	// Scopes are those that may be asked for, but for the scope settings.
 	Scopes []string
+	// TokenSignIn says that the scope settings may be asked for.
+	TokenSignIn bool
 }
 
 // Of returns the policy of a PublicApi. Its defaults are those of the CRD, for
@@ -48,6 +50,7 @@ func Of(api *v1alpha1.PublicApi) Policy {
 		Retention:       durationOr(spec.Retention, 30*day),
 		NoticeDays:      []int32{14, 7, 1},
 		MaxPerTenant:    1000,
+		TokenSignIn:     api.Spec.Settings.TokenSignIn != v1alpha1.TokenSignInDeny,
 	}
 	if len(spec.NoticeDays) > 0 {
 		p.NoticeDays = slices.Clone(spec.NoticeDays)
@@ -64,7 +67,8 @@ func Of(api *v1alpha1.PublicApi) Policy {
 }
 
 // Scopes are what an ApiToken for the PublicApi may ask for: those of Latchkey's own
-// API, those that its spec lists, and those that its OpenAPI document names.
+// API, those that its spec lists, and those that its OpenAPI document names. The scope
+// settings is not among them, whoever declares it: it is offered nowhere.
 func Scopes(api *v1alpha1.PublicApi) []v1alpha1.Scope {
 	scopes := []v1alpha1.Scope{
 		{Name: v1alpha1.ScopeTokensRead, Description: "See the tenant's API tokens."},
@@ -77,6 +81,7 @@ func Scopes(api *v1alpha1.PublicApi) []v1alpha1.Scope {
 	for _, scope := range more {
 		i := slices.IndexFunc(scopes, func(s v1alpha1.Scope) bool { return s.Name == scope.Name })
 		switch {
+		case scope.Name == v1alpha1.ScopeSettings:
 		case i < 0:
 			scopes = append(scopes, scope)
 		case scopes[i].Description == "":
@@ -127,6 +132,9 @@ func Overlap(spec *v1alpha1.ApiTokenSpec) time.Duration {
 // credential is issued, each with what would be permitted. live is how many
 // other ApiTokens of the tenant are live.
 func (p Policy) Violations(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time, live int) []string {
+	if SignsIn(spec.Scopes) {
+		return p.signInViolations(spec, issuedAt, now)
+	}
 	var found []string
 	if lifetime := p.Expiry(spec, issuedAt, now).Sub(start(issuedAt, now)); lifetime > p.MaxLifetime {
 		found = append(found, fmt.Sprintf("the token would live %s from its issuedAt, the policy permits at most %s", lifetime, p.MaxLifetime))
@@ -141,8 +149,12 @@ func (p Policy) Violations(spec *v1alpha1.ApiTokenSpec, issuedAt, now time.Time,
 	return found
 }
 
-// ScopeViolations says which scopes the policy does not know.
+// ScopeViolations says which scopes the policy does not know, or does not permit
+// together.
 func (p Policy) ScopeViolations(scopes []string) []string {
+	if SignsIn(scopes) {
+		return p.signInScopeViolations(scopes)
+	}
 	var unknown []string
 	for _, scope := range scopes {
 		if !slices.Contains(p.Scopes, scope) {

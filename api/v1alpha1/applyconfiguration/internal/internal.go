@@ -324,6 +324,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: settings
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.Settings
+      default:
+        path: /settings
+        tokenSignIn: Allow
     - name: tokenPolicy
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.TokenPolicy
@@ -406,6 +412,17 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: port
       type:
         scalar: numeric
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.Settings
+  map:
+    fields:
+    - name: path
+      type:
+        scalar: string
+      default: /settings
+    - name: tokenSignIn
+      type:
+        namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.TokenSignIn
+      default: Allow
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.Tenant
   map:
     fields:
@@ -507,6 +524,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.latchkey-dev.latchkey.api.v1alpha1.SelfRotation
       default: Forbidden
+- name: com.github.latchkey-dev.latchkey.api.v1alpha1.TokenSignIn
+  scalar: string
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.UnknownOperations
   scalar: string
 - name: com.github.latchkey-dev.latchkey.api.v1alpha1.UpgradeProtocol

@@ -19,7 +19,8 @@ type PublicApiSpecApplyConfiguration struct {
 	// scopes are what an ApiToken may ask for, besides those that the OpenAPI
 	// document names, and tokens:read and tokens:write, which every PublicApi knows.
 	// A scope that is not listed is refused when a credential is issued; taking one
-	// from the list later breaks no live token.
+	// from the list later breaks no live token. The scope settings is Latchkey's own,
+	// for signing in on the Settings page.
 	Scopes []ScopeApplyConfiguration `json:"scopes,omitempty"`
 	// openAPI is the API's OpenAPI document. Once it is set, requests are held to the
 	// document: until it has been read they are answered 503. Unset means that any
@@ -27,6 +28,8 @@ type PublicApiSpecApplyConfiguration struct {
 	OpenAPI *OpenAPIApplyConfiguration `json:"openAPI,omitempty"`
 	// docs is the page that shows the API's documentation on every tenant's host.
 	Docs *DocsApplyConfiguration `json:"docs,omitempty"`
+	// settings are the pages on every tenant's host where its members manage tokens.
+	Settings *SettingsApplyConfiguration `json:"settings,omitempty"`
 	// tokenPolicy bounds the tokens that tenants may have.
 	TokenPolicy *TokenPolicyApplyConfiguration `json:"tokenPolicy,omitempty"`
 	// upgrades are the protocols that a client may switch a request to. An upgraded
@@ -89,6 +92,14 @@ func (b *PublicApiSpecApplyConfiguration) WithOpenAPI(value *OpenAPIApplyConfigu
 // If called multiple times, the Docs field is set to the value of the last call.
 func (b *PublicApiSpecApplyConfiguration) WithDocs(value *DocsApplyConfiguration) *PublicApiSpecApplyConfiguration {
 	b.Docs = value
+	return b
+}
+
+// WithSettings sets the Settings field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Settings field is set to the value of the last call.
+func (b *PublicApiSpecApplyConfiguration) WithSettings(value *SettingsApplyConfiguration) *PublicApiSpecApplyConfiguration {
+	b.Settings = value
 	return b
 }
 

@@ -1,9 +1,12 @@
-package directory
+// Package attentive is lists and watches that do not believe what may be old. The API
+// server's views of the cluster are made of them (docs/adr/0011-staleness.md).
+package attentive
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +18,39 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// attentive lists and watches for a feed, and does not believe what may be old:
+// DefaultSilence is how long a watch may say nothing. kube-apiserver sends a bookmark a
+// minute after the last one, at a second's precision, so that a frozen watch is noticed
+// within 75 s.
+const DefaultSilence = 70 * time.Second
+
+// Never is the time of what has not happened yet.
+const Never = time.Duration(-1)
+
+// Feed is what is fed by a watch, and knows when. Times are durations since a moment of
+// its own, by a clock that nobody sets back. Its methods are called from any goroutine.
+type Feed interface {
+	// Now is the time.
+	Now() time.Duration
+	// Heard is when the feed last got a whole list, a change or a bookmark; Never before
+	// the first.
+	Heard() time.Duration
+	// Stirred is when anything arrived, parts of a list included.
+	Stirred() time.Duration
+}
+
+// Options are for one ListerWatcher.
+type Options struct {
+	// Resource is what logs call it.
+	Resource string
+	// Silence is how long a watch may say nothing before the feed starts over.
+	Silence time.Duration
+	// Clock fires at the end of it.
+	Clock clock.WithDelayedExecution
+	// Logger is told of watches that are made anew.
+	Logger *slog.Logger
+}
+
+// ListerWatcher lists and watches for a feed, and does not believe what may be old:
 //
 //   - Every list is as new as the cluster's storage when it was asked for. A reflector
 //     would be content with what any API server happens to have cached, and a replica
@@ -25,17 +60,19 @@ import (
 //   - After such a silence the feed starts over with a list. A watch that was resumed
 //     would deliver what was missed one by one, and be taken for fresh by the first of
 //     it.
-type attentive struct {
-	lister cache.ListerWatcherWithContext
-	feed   feed
+type ListerWatcher struct {
+	lister  cache.ListerWatcherWithContext
+	feed    Feed
+	options Options
 	// unsupported says that the API server can't be asked to begin a watch with a list.
 	unsupported bool
 	// mute says that the last watch that was to begin with a list said nothing.
 	mute atomic.Bool
 }
 
-func newAttentive(lister cache.ListerWatcher, f feed) *attentive {
-	a := &attentive{lister: cache.ToListerWatcherWithContext(lister), feed: f}
+// New returns a ListerWatcher on top of another.
+func New(lister cache.ListerWatcher, feed Feed, o Options) *ListerWatcher {
+	a := &ListerWatcher{lister: cache.ToListerWatcherWithContext(lister), feed: feed, options: o}
 	if semantics, ok := lister.(interface{ IsWatchListSemanticsUnSupported() bool }); ok {
 		a.unsupported = semantics.IsWatchListSemanticsUnSupported()
 	}
@@ -44,38 +81,38 @@ func newAttentive(lister cache.ListerWatcher, f feed) *attentive {
 
 // IsWatchListSemanticsUnSupported tells the reflector whether a watch can't begin with
 // a list.
-func (a *attentive) IsWatchListSemanticsUnSupported() bool { return a.unsupported }
+func (a *ListerWatcher) IsWatchListSemanticsUnSupported() bool { return a.unsupported }
 
 // List implements cache.ListerWatcher.
-func (a *attentive) List(o metav1.ListOptions) (runtime.Object, error) {
+func (a *ListerWatcher) List(o metav1.ListOptions) (runtime.Object, error) {
 	return a.ListWithContext(context.Background(), o)
 }
 
 // Watch implements cache.ListerWatcher.
-func (a *attentive) Watch(o metav1.ListOptions) (watch.Interface, error) {
+func (a *ListerWatcher) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return a.WatchWithContext(context.Background(), o)
 }
 
 // ListWithContext implements cache.ListerWatcherWithContext.
-func (a *attentive) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+func (a *ListerWatcher) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.ResourceVersion, o.ResourceVersionMatch = "", ""
 	return a.lister.ListWithContext(ctx, o)
 }
 
 // WatchWithContext implements cache.ListerWatcherWithContext.
-func (a *attentive) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	silence := a.feed.freshness().Silence
+func (a *ListerWatcher) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	silence := a.options.Silence
 	initial := o.SendInitialEvents != nil && *o.SendInitialEvents
 	if initial {
 		if a.mute.Swap(false) {
 			return nil, errMute
 		}
 		o.ResourceVersion = ""
-	} else if age, ok := a.feed.freshness().age(a.feed.index); ok && age >= silence {
-		return nil, apierrors.NewResourceExpired(fmt.Sprintf("nothing was heard for %s: list anew", age))
+	} else if heard := a.feed.Heard(); heard != Never && a.feed.Now()-heard >= silence {
+		return nil, apierrors.NewResourceExpired(fmt.Sprintf("nothing was heard for %s: list anew", a.feed.Now()-heard))
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	opening := a.feed.freshness().Clock.AfterFunc(silence, cancel)
+	opening := a.options.Clock.AfterFunc(silence, cancel)
 	opened, err := a.lister.WatchWithContext(ctx, o)
 	opening.Stop()
 	if err != nil {
@@ -92,8 +129,7 @@ var errMute = errors.New("a watch that was to begin with a list said nothing")
 // attended is a watch that ends where its feed says nothing for too long.
 type attended struct {
 	watch.Interface
-	feed   feed
-	mute   *atomic.Bool
+	of     *ListerWatcher
 	cancel context.CancelFunc
 	// initial says that it begins with a list.
 	initial bool
@@ -103,12 +139,11 @@ type attended struct {
 	ended  atomic.Bool
 }
 
-func (a *attentive) attend(opened watch.Interface, cancel context.CancelFunc, initial bool) *attended {
-	f := a.feed
-	w := &attended{Interface: opened, feed: f, mute: &a.mute, cancel: cancel, initial: initial, opened: f.freshness().now()}
+func (a *ListerWatcher) attend(opened watch.Interface, cancel context.CancelFunc, initial bool) *attended {
+	w := &attended{Interface: opened, of: a, cancel: cancel, initial: initial, opened: a.feed.Now()}
 	ready := make(chan struct{})
 	defer close(ready)
-	w.timer = f.freshness().Clock.AfterFunc(f.freshness().Silence, func() {
+	w.timer = a.options.Clock.AfterFunc(a.options.Silence, func() {
 		go func() { <-ready; w.check() }() // a fake clock waits for what it calls
 	})
 	return w
@@ -119,15 +154,15 @@ func (w *attended) check() {
 	if w.ended.Load() {
 		return
 	}
-	f := w.feed.freshness()
-	silent := f.now() - max(w.opened, time.Duration(w.feed.directory.activity[w.feed.index].Load()))
-	if silent < f.Silence {
-		w.timer.Reset(f.Silence - silent)
+	feed, o := w.of.feed, w.of.options
+	silent := feed.Now() - max(w.opened, feed.Stirred())
+	if silent < o.Silence {
+		w.timer.Reset(o.Silence - silent)
 		return
 	}
-	w.feed.directory.logger.Warn("a watch was silent for too long: it is made anew", "resource", feedNames[w.feed.index], "silence", silent)
+	o.Logger.Warn("a watch was silent for too long: it is made anew", "resource", o.Resource, "silence", silent)
 	// One that had delivered its list since is a watch like any other.
-	w.mute.Store(w.initial && w.feed.directory.lastHeard(w.feed.index) < w.opened)
+	w.of.mute.Store(w.initial && feed.Heard() < w.opened)
 	w.Interface.Stop()
 }
 
