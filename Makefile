@@ -3,8 +3,8 @@
 
 .DEFAULT_GOAL := help
 
-# Where `make run` keeps its files. It reads HTTP_PORT, HTTPS_PORT and BASE_DOMAIN
-# from the environment too.
+# Where `make run` keeps its files. It reads HTTP_PORT, HTTPS_PORT, BASE_DOMAIN and
+# APISERVER_ARGS from the environment too.
 RUN_DIR ?= .run
 export RUN_DIR
 
@@ -69,10 +69,25 @@ vulncheck: need-go ## Check for known vulnerabilities; needs the network (https:
 fuzz: need-go ## Run every fuzz target for FUZZTIME (10s unless set)
 	@bash hack/fuzz.sh
 
+.PHONY: attacks
+attacks: need-go ## Attack the API server for some minutes, as docs/attacks.md says; `make test` does so for less long
+	@ATTACKS=long bash hack/test.sh -count=1 -v ./test/attacks
+	@ATTACKS=long bash hack/test.sh -count=1 -v -run '^TestLife$$' ./controllers
+	@bash hack/test.sh -count=1 -v -run '^TestLife$$' ./controllers/apitoken -rapid.checks=1000
+
 .PHONY: bench
 bench: need-go ## Measure what Latchkey costs beside others; BENCH_FLAGS=--quick takes about a minute
 	@go build -buildvcs=false -o bin/bench ./hack/bench
 	@exec bin/bench $(BENCH_FLAGS)
+
+.PHONY: scale
+scale: need-go ## Measure 100,000 tokens of 1,000 tenants on one control plane; SCALE_FLAGS=--quick takes two minutes
+	@go build -buildvcs=false -o bin/bench ./hack/bench
+	@exec bin/bench scale $(SCALE_FLAGS)
+
+.PHONY: scan
+scan: need-go ## Take 1,000 tokens from issuing to their end, and search all that is written meanwhile for them
+	@KUBEBUILDER_ASSETS=$$(bash hack/controlplane/build.sh) go test -count=1 -timeout 90m -run TestNoPlaintextIsWritten -v ./test/plaintext -lifecycles=1000
 
 .PHONY: generate
 generate: need-go ## Generate deepcopy functions and apply configurations from api/, and the portal's server from its OpenAPI document
@@ -89,7 +104,7 @@ docs-assets: ## Take the viewer of /docs, and axe for the tests of pages, from n
 
 .PHONY: screenshots
 screenshots: need-go ## Write the pictures of pages that the guides show to docs/images; needs Chromium
-	@CI=true PICTURES='$(CURDIR)/docs/images' go test -count=1 -run 'TestATokenIsSentToThisHost|TestThePageInAWindow' ./internal/portal/reference
+	@CI=true PICTURES='$(CURDIR)/docs/images' go test -count=1 -run 'TestATokenIsSentToThisHost|TestThePageInAWindow|TestPictures' ./internal/portal/reference ./internal/portal/settings
 
 .PHONY: verify
 verify: need-go ## Check that generated files, formatting and go.mod files are up to date

@@ -14,6 +14,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -31,19 +32,30 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/apitoken"
 	"github.com/latchkey-dev/latchkey/controllers/publicapi"
+	"github.com/latchkey-dev/latchkey/controllers/sessionkeys"
 	"github.com/latchkey-dev/latchkey/controllers/tenant"
+	"github.com/latchkey-dev/latchkey/internal/session/keyring"
 )
 
 // LeaseName is the name of the Lease by which managers elect a leader.
 const LeaseName = "latchkey-manager"
 
-// Leader election: a manager that was killed is replaced after the lease's duration
-// and at most a retry, 18 seconds; one that ends in order gives the lease up at once.
+// Leader election: a manager that ends in order gives the lease up at once; see
+// LongestTakeover for one that was killed. client-go's usual 15 s and 2 s would be up
+// to 23.8 s.
 const (
-	leaseDuration = 15 * time.Second
+	leaseDuration = 13 * time.Second
 	renewDeadline = 10 * time.Second
-	retryPeriod   = 2 * time.Second
+	retryPeriod   = time.Second
+	// longestRetry is what client-go's jitter makes of the period at most
+	// (leaderelection.JitterFactor is 1.2).
+	longestRetry = retryPeriod * 22 / 10
 )
+
+// LongestTakeover is how long at most after a manager was killed another that stands
+// by leads: it notices the last renewal a retry late, waits for the lease's duration
+// from then on, and sees that it is over a retry later.
+const LongestTakeover = longestRetry + leaseDuration + longestRetry
 
 // workers is how many ApiTokens are reconciled at a time. Each waits for two
 // writes; a kube-apiserver takes about a thousand a second.
@@ -138,6 +150,10 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := tokens.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
+	sessions := &sessionkeys.Reconciler{Client: mgr.GetClient(), Clock: o.Clock, Namespace: o.Tenant.SystemNamespace}
+	if err := sessions.SetupWithManager(mgr); err != nil {
+		return err
+	}
 	if o.TokenExpiryMetrics == 0 {
 		return nil
 	}
@@ -148,15 +164,21 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	return nil
 }
 
-// cacheOptions keep in memory only what the controllers look at: no Secret but
-// the records, no ConfigMap but the installation's, and of RoleBindings and Ingresses only those made here.
+// cacheOptions keep in memory only what the controllers look at: no Secret but the
+// records and the session keys, no ConfigMap but the installation's, and of RoleBindings
+// and Ingresses only those made here.
 func cacheOptions(o Options) cache.Options {
 	ours := labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})
+	// The one Secret is asked for by its name, which is all that RBAC permits there.
+	sessionKeys := fields.OneTermEqualSelector(metav1.ObjectNameField, keyring.SecretName)
 	return cache.Options{
 		DefaultTransform:            tenant.CacheTransform(),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:        {Namespaces: map[string]cache.Config{o.RecordsNamespace: {}}},
+			&corev1.Secret{}: {Namespaces: map[string]cache.Config{
+				o.RecordsNamespace:       {},
+				o.Tenant.SystemNamespace: {FieldSelector: sessionKeys},
+			}},
 			&corev1.ConfigMap{}:     {Namespaces: map[string]cache.Config{o.Tenant.SystemNamespace: {}}},
 			&networkingv1.Ingress{}: {Namespaces: map[string]cache.Config{o.Tenant.SystemNamespace: {LabelSelector: ours}}},
 			&rbacv1.RoleBinding{}:   {Label: ours},

@@ -36,7 +36,7 @@ import (
 
 // startServer runs an API server under the rights of its ServiceAccount, until the
 // test ends.
-func startServer(t *testing.T) *httptest.Server {
+func startServer(t *testing.T, changes ...func(*server.Config)) *httptest.Server {
 	t.Helper()
 	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", time.Hour)
 	if err != nil {
@@ -55,10 +55,14 @@ func startServer(t *testing.T) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := server.New(server.Config{
+	options := server.Config{
 		BaseDomain: "example.com", TokenPrefix: v1alpha1.DefaultTokenPrefix, Directory: view, Proxy: backends,
 		Uses: uses, Logger: logger, Metrics: registry,
-	})
+	}
+	for _, change := range changes {
+		change(&options)
+	}
+	handler, err := server.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,6 +413,7 @@ func TestExpiryMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	startManager(t, func(o *controllers.Options) { o.TokenExpiryMetrics, o.Metrics = 2, registry })
 	owner := readyTenant(t)
+	issued(t, owner, "signs-in", v1alpha1.ApiTokenSpec{Scopes: []string{v1alpha1.ScopeSettings}, Lifetime: lifetime(30 * time.Second)}) // has none
 	expiries := map[string]float64{}
 	for i, name := range []string{"first", "second", "third"} {
 		object := issued(t, owner, name, v1alpha1.ApiTokenSpec{Lifetime: lifetime(time.Duration(i+1) * time.Minute)})

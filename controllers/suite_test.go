@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,6 +54,19 @@ func startManagerThrough(t *testing.T, wrap transport.WrapperFunc, mutate ...fun
 		goleak.IgnoreAnyFunction("golang.org/x/net/http2.(*ClientConn).readLoop"),
 		goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop"),
 	}
+	end := runManager(t, wrap, mutate...)
+	stop = sync.OnceFunc(func() {
+		end()
+		goleak.VerifyNone(t, ignored...)
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// runManager is startManagerThrough for who stops the manager while other things go on,
+// so that nobody can tell what it left behind. The caller stops it.
+func runManager(t *testing.T, wrap transport.WrapperFunc, mutate ...func(*controllers.Options)) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	config, err := env.ServiceAccountConfig(ctx, v1alpha1.SystemNamespace, "latchkey-manager", time.Hour)
 	if err != nil {
@@ -82,21 +96,12 @@ func startManagerThrough(t *testing.T, wrap transport.WrapperFunc, mutate ...fun
 	}
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	stopped := false
-	stop = func() {
-		t.Helper()
-		if stopped {
-			return
-		}
-		stopped = true
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("manager: %v", err)
 		}
-		goleak.VerifyNone(t, ignored...)
 	}
-	t.Cleanup(stop)
-	return stop
 }
 
 // create creates an object and deletes it at the end of the test.

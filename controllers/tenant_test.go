@@ -47,7 +47,7 @@ func TestTenantIsProvisioned(t *testing.T) {
 		v1alpha1.AnnotationTenant: owner.Name, v1alpha1.AnnotationHost: owner.Status.Host, v1alpha1.AnnotationTokenPrefix: "lk",
 		v1alpha1.AnnotationOrigin:   "https://" + owner.Status.Host,
 		v1alpha1.AnnotationBasePath: "/v2/api", v1alpha1.AnnotationMaxLifetime: "8760h0m0s", v1alpha1.AnnotationDefaultLifetime: "2160h0m0s",
-		v1alpha1.AnnotationMaxOverlap: "168h0m0s",
+		v1alpha1.AnnotationMaxOverlap: "168h0m0s", v1alpha1.AnnotationSettingsPath: "/settings",
 		v1alpha1.AnnotationScopes: `[{"name":"tokens:read","description":"See the tenant's API tokens."},` +
 			`{"name":"tokens:write","description":"Create, change, rotate and revoke the tenant's API tokens."},{"name":"orders:read"},{"name":"orders:write"}]`,
 	}

@@ -30,6 +30,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/replicas"
 	"github.com/latchkey-dev/latchkey/internal/server"
+	"github.com/latchkey-dev/latchkey/internal/session"
+	"github.com/latchkey-dev/latchkey/internal/signin"
 	"github.com/latchkey-dev/latchkey/internal/surface"
 	"github.com/latchkey-dev/latchkey/internal/token"
 	"github.com/latchkey-dev/latchkey/internal/usage"
@@ -55,6 +57,9 @@ type options struct {
 	service string
 	uses    usage.Config
 	logs    logging.Options
+	// sessions and provider are Settings', which the portal has.
+	sessions session.Lifetimes
+	provider signin.Config
 }
 
 func run(ctx context.Context, args []string) error {
@@ -113,8 +118,12 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 		return err
 	}
 	o.server.Directory, o.server.Proxy, o.server.Logger, o.server.Metrics, o.server.Uses = view, backends, logger, registry, uses
+	var sessions *session.Store
 	if o.server.Surfaces.Has(surface.Portal) {
-		if o.server.Portal, err = newPortal(o, config, view, logger); err != nil {
+		if sessions, err = o.newSessions(logger); err != nil {
+			return err
+		}
+		if o.server.Portal, err = newPortal(o, config, view, sessions, logger); err != nil {
 			return err
 		}
 	}
@@ -131,6 +140,9 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	group, groupContext := errgroup.WithContext(ctx)
 	group.Go(func() error { return view.Run(viewContext, config, o.namespaces) })
 	group.Go(func() error { return uses.Run(viewContext) })
+	if sessions != nil {
+		group.Go(func() error { return sessions.Run(viewContext, config) })
+	}
 	if o.service != "" {
 		group.Go(func() error { return shared.Run(viewContext, config, o.namespaces.System, o.service) })
 	}
@@ -142,12 +154,30 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 }
 
 // newPortal makes what answers at Latchkey's own paths.
-func newPortal(o *options, config *rest.Config, view *directory.Directory, logger *slog.Logger) (*portal.Portal, error) {
+func newPortal(o *options, config *rest.Config, view *directory.Directory, sessions *session.Store, logger *slog.Logger) (*portal.Portal, error) {
 	client, err := portal.NewClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("a client for the portal: %w", err)
 	}
-	return portal.New(portal.Config{Client: client, Directory: view, Clock: o.server.Clock, TokenPrefix: o.server.TokenPrefix, ProblemBase: o.server.ProblemBase, Logger: logger})
+	var provider *signin.Provider
+	if o.provider.Enabled() {
+		o.provider.Clock = o.server.Clock
+		if provider, err = signin.New(o.provider, logger); err != nil {
+			return nil, err
+		}
+	}
+	return portal.New(portal.Config{
+		Client: client, Directory: view, Sessions: sessions, Provider: provider, Clock: o.server.Clock,
+		TokenPrefix: o.server.TokenPrefix, ProblemBase: o.server.ProblemBase, Logger: logger,
+	})
+}
+
+// newSessions makes what knows who is signed in to Settings. Until it has read its keys
+// nobody is; the API is served all the same.
+func (o *options) newSessions(logger *slog.Logger) (*session.Store, error) {
+	return session.New(session.Config{
+		Namespace: o.namespaces.System, Lifetimes: o.sessions, MaxStaleness: o.view.MaxStaleness, Clock: o.server.Clock, Logger: logger,
+	})
 }
 
 // newUses makes what notes the tokens' last use.
@@ -194,6 +224,8 @@ func parse(args []string) (*options, error) {
 	flags.DurationVar(&o.uses.Interval, "last-used-interval", usage.DefaultInterval, "how often at most a token's last use is written to its status; its first use is at once")
 	flags.IntVar(&o.uses.WritesPerSecond, "last-used-writes-per-second", usage.DefaultWritesPerSecond, "how many last uses of all tokens this process writes a second at most; where there are more, each is written less often")
 	o.server.Limits.AddFlags(flags)
+	o.sessions.AddFlags(flags)
+	o.provider.AddFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -228,5 +260,5 @@ func (o *options) validate(rest []string) error {
 	case o.server.TenantMetricsLimit < 0:
 		return fmt.Errorf("--tenant-metrics-limit=%d: must be 0 or more", o.server.TenantMetricsLimit)
 	}
-	return nil
+	return errors.Join(o.sessions.Validate(), o.provider.Validate())
 }

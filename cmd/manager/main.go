@@ -109,6 +109,8 @@ func validate(o controllers.Options, port uint, rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q; see --help", rest[0])
+	case o.RecordsNamespace == o.Tenant.SystemNamespace:
+		return fmt.Errorf("--records-namespace=%s: must be another than --system-namespace", o.RecordsNamespace)
 	case o.Tenant.PublicScheme != "https" && o.Tenant.PublicScheme != "http":
 		return fmt.Errorf("--public-scheme=%s: must be https or http", o.Tenant.PublicScheme)
 	case o.Tenant.PublicPort < 0 || o.Tenant.PublicPort > 65535:

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
 
@@ -130,7 +131,7 @@ func goesBefore(rival, object *v1alpha1.ApiToken) bool {
 }
 
 // liveBeside counts the tenant's other ApiTokens with a credential that has not
-// expired or been revoked. It reads the cache, so that many issued at the same
+// expired or been revoked, without those that sign in for minutes. It reads the cache, so that many issued at the same
 // moment may exceed the policy's number by as many as are under way.
 func (r *Reconciler) liveBeside(ctx context.Context, object *v1alpha1.ApiToken, now time.Time) (int, error) {
 	var all v1alpha1.ApiTokenList
@@ -140,7 +141,7 @@ func (r *Reconciler) liveBeside(ctx context.Context, object *v1alpha1.ApiToken, 
 	live := 0
 	for i := range all.Items {
 		t := &all.Items[i]
-		if t.UID != object.UID && isLive(t, now) {
+		if t.UID != object.UID && isLive(t, now) && !signsIn(t) {
 			live++
 		}
 	}
@@ -161,10 +162,18 @@ func isLive(t *v1alpha1.ApiToken, now time.Time) bool {
 	return false
 }
 
+// signsIn says whether the ApiToken was issued to sign in with, and for nothing else.
+func signsIn(t *v1alpha1.ApiToken) bool {
+	return t.Status.Credential != nil && policy.SignsIn(t.Status.Credential.Scopes)
+}
+
 // tokenOfRecord maps a Secret to the ApiToken whose record has its name: a record
 // that somebody changed or deleted is put right, and where a foreign Secret stood
 // in the way its end is noticed.
 func (r *Reconciler) tokenOfRecord(ctx context.Context, object client.Object) []reconcile.Request {
+	if object.GetNamespace() != r.RecordsNamespace {
+		return nil
+	}
 	var owners v1alpha1.ApiTokenList
 	uid := record.UID(object.GetName())
 	if err := r.Client.List(ctx, &owners, client.MatchingFields{indexUID: string(uid)}); err != nil {

@@ -25,7 +25,9 @@ import (
 type orphans struct{ *Reconciler }
 
 func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
-	ours := predicate.NewPredicateFuncs(func(o client.Object) bool { return isOurs(o.(*corev1.Secret)) })
+	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		return o.GetNamespace() == r.RecordsNamespace && isOurs(o.(*corev1.Secret)) // the cache has another namespace's Secret too
+	})
 	recordOf := func(_ context.Context, o client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.RecordsNamespace, Name: record.Name(o.GetUID())}}}
 	}

@@ -359,9 +359,13 @@ func (p *plan) notice(f facts) {
 }
 
 // retainedUntil is when the record of a token that works no more is deleted, and
-// the ApiToken itself if our own API made it.
+// the ApiToken itself if our own API made it. One that only signed in is not missed by
+// anybody who calls the API, and is not kept.
 func (p *plan) retainedUntil(f facts) time.Time {
 	end := p.notAfter()
+	if policy.SignsIn(p.status.Credential.Scopes) {
+		return end
+	}
 	if p.status.RevokedAt != nil && p.status.RevokedAt.Time.Before(end) {
 		end = p.status.RevokedAt.Time
 	}
@@ -414,9 +418,9 @@ func (p *plan) makeRecord(f facts) error {
 // while it knew them.
 func (p *plan) grantedScopes(f facts) []string {
 	var granted []string
+	issued := p.status.Credential.Scopes
 	for _, scope := range f.token.Spec.Scopes {
-		known := f.policy != nil && slices.Contains(f.policy.Scopes, scope)
-		if known || slices.Contains(p.status.Credential.Scopes, scope) {
+		if slices.Contains(issued, scope) || f.policy != nil && f.policy.CanAdd(issued, scope) {
 			granted = append(granted, scope)
 		}
 	}

@@ -94,7 +94,11 @@ func mayIssue(f facts) *refusal {
 		return &refusal{reason: v1alpha1.ReasonIssuedInFuture, retry: issuedAt.Add(-policy.ClockTolerance),
 			message: fmt.Sprintf("credential.issuedAt %s is in the future: the manager's clock says %s. If it is far ahead, make a new ApiToken.", stamp(issuedAt), stamp(f.now))}
 	}
-	if violations := f.policy.Violations(spec, issuedAt, f.now, f.live); len(violations) > 0 {
+	violations := f.policy.Violations(spec, issuedAt, f.now, f.live)
+	if issued := f.token.Status.Credential; issued != nil {
+		violations = append(violations, policy.RotationViolations(issued.Scopes, spec.Scopes)...)
+	}
+	if len(violations) > 0 {
 		refused := &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true, message: "Not issued: " + strings.Join(violations, "; ") + "."}
 		if f.live >= f.policy.MaxPerTenant {
 			refused.retry = f.now.Add(retryLimit)
@@ -118,10 +122,11 @@ func (p *plan) scopesRefusal(f facts) *refusal {
 	if f.policy == nil {
 		return nil
 	}
+	issued := p.status.Credential.Scopes
 	added := slices.DeleteFunc(slices.Clone(f.token.Spec.Scopes), func(scope string) bool {
-		return slices.Contains(p.status.Credential.Scopes, scope)
+		return slices.Contains(issued, scope)
 	})
-	if violations := f.policy.ScopeViolations(added); len(violations) > 0 {
+	if violations := f.policy.AddedScopeViolations(issued, added); len(violations) > 0 {
 		return &refusal{reason: v1alpha1.ReasonPolicyViolation, stalled: true,
 			message: "Not granted: " + strings.Join(violations, "; ") + "."}
 	}

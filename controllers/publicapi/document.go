@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -196,6 +197,9 @@ func inspect(api *v1alpha1.PublicApi, text []byte) (parsed *openapi.Document, fi
 	_, findings = parsed.Publish(openapi.Options{
 		BasePath: api.Spec.BasePath, TokenAPI: tokenapi.Document, AllowAnonymous: api.Spec.OpenAPI.AllowAnonymousOperations,
 	})
+	if slices.ContainsFunc(parsed.Scopes, func(s openapi.Scope) bool { return s.Name == v1alpha1.ScopeSettings }) {
+		findings = append(findings, "No token has the scope "+v1alpha1.ScopeSettings+" that operations name: it is Latchkey's own, for signing in on the Settings page. Choose another name.")
+	}
 	return parsed, findings, nil
 }
 

@@ -65,7 +65,7 @@ func (c *IngressConfig) paths(of surface.Paths) []*networkingv1ac.HTTPIngressPat
 // pathsOf are a PublicApi's. Where nobody can read its documentation, the path of it
 // stays with the product.
 func pathsOf(api *v1alpha1.PublicApi) surface.Paths {
-	paths := surface.Paths{Base: api.Spec.BasePath, Document: api.Spec.OpenAPI != nil}
+	paths := surface.Paths{Base: api.Spec.BasePath, Settings: api.Spec.Settings.Path, Document: api.Spec.OpenAPI != nil}
 	if api.Spec.OpenAPI != nil && api.Spec.Docs.Visibility != v1alpha1.DocsDisabled {
 		paths.Docs = api.Spec.Docs.Path
 	}

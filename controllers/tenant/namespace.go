@@ -111,6 +111,7 @@ func (r *Reconciler) annotations(s *scope) map[string]string {
 	if s.api != nil {
 		p := policy.Of(s.api)
 		annotations[v1alpha1.AnnotationBasePath] = s.api.Spec.BasePath
+		annotations[v1alpha1.AnnotationSettingsPath] = s.api.Spec.Settings.Path
 		annotations[v1alpha1.AnnotationMaxLifetime] = p.MaxLifetime.String()
 		annotations[v1alpha1.AnnotationDefaultLifetime] = p.DefaultLifetime.String()
 		annotations[v1alpha1.AnnotationMaxOverlap] = p.MaxOverlap.String()

@@ -22,13 +22,28 @@ var settings = map[string]string{
 	"INGRESS_TLS_SECRET":     `.Values.ingress.tlsSecret | quote`,
 	"INGRESS_CLUSTER_ISSUER": `.Values.ingress.clusterIssuer | quote`,
 	"TRUSTED_PROXIES":        `join "," .Values.trustedProxies | quote`,
+
+	"OIDC_ISSUER_URL":         `.Values.oidc.issuerURL | quote`,
+	"OIDC_CLIENT_ID":          `.Values.oidc.clientID | quote`,
+	"OIDC_CLIENT_SECRET_FILE": `.Values.oidc.clientSecretFile | quote`,
+	"OIDC_CA_FILE":            `.Values.oidc.caFile | quote`,
+	"OIDC_SCOPES":             `join "," .Values.oidc.scopes | quote`,
+	"OIDC_USERNAME_CLAIM":     `.Values.oidc.usernameClaim | quote`,
+	"OIDC_USERNAME_PREFIX":    `.Values.oidc.usernamePrefix | quote`,
+	"OIDC_GROUPS_CLAIM":       `.Values.oidc.groupsClaim | quote`,
+	"OIDC_GROUPS_PREFIX":      `.Values.oidc.groupsPrefix | quote`,
+	"OIDC_TRUST_PROMPT":       `.Values.oidc.trustPrompt | quote`,
+
+	"SESSION_IDLE":     `.Values.sessions.idle | quote`,
+	"SESSION_ABSOLUTE": `.Values.sessions.absolute | quote`,
+	"SESSION_RECENT":   `.Values.sessions.recent | quote`,
 }
 
 const (
 	settingsConfigMap = "latchkey-settings"
 	// settingsChecksum restarts pods when a setting changes; kustomize puts a hash
 	// into the ConfigMap's name for that.
-	settingsChecksum = `list .Values.baseDomain .Values.routing .Values.ingress .Values.trustedProxies | toJson | sha256sum | quote`
+	settingsChecksum = `list .Values.baseDomain .Values.routing .Values.ingress .Values.trustedProxies .Values.oidc .Values.sessions | toJson | sha256sum | quote`
 )
 
 // expressions replaces values by placeholders that survive as YAML, and these by

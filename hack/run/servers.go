@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
@@ -60,15 +61,18 @@ func (s *session) startAPIServer(ctx context.Context) (health string, err error)
 			return "", err
 		}
 	}
-	return s.startServer(ctx, "apiserver", "--admin-listen", "latchkey-portal", // the account that may do what both surfaces do
+	args := []string{
 		"--public-scheme=http",
-		"--listen="+s.httpPort.address(),
-		"--tls-listen="+s.httpsPort.address(),
-		"--tls-cert-file="+s.files.serving("tls.crt"),
-		"--tls-key-file="+s.files.serving("tls.key"),
+		"--listen=" + s.httpPort.address(),
+		"--tls-listen=" + s.httpsPort.address(),
+		"--tls-cert-file=" + s.files.serving("tls.crt"),
+		"--tls-key-file=" + s.files.serving("tls.key"),
 		"--shutdown-delay=0s", // nothing balances load here
-		"--shutdown-grace-period="+drainTime.String(),
-	)
+		"--shutdown-grace-period=" + drainTime.String(),
+	}
+	args = append(args, strings.Fields(s.settings.apiServerArgs)...)
+	// The account is the one that may do what both surfaces do.
+	return s.startServer(ctx, "apiserver", "--admin-listen", "latchkey-portal", args...)
 }
 
 func (s *session) startServer(ctx context.Context, program, healthFlag, serviceAccount string, args ...string) (health string, err error) {

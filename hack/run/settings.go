@@ -23,6 +23,9 @@ type settings struct {
 	baseDomain string
 	// dir is where files are kept, as an absolute path.
 	dir string
+	// apiServerArgs are further arguments of the API server, separated by spaces, such
+	// as those that name an identity provider.
+	apiServerArgs string
 }
 
 func parseSettings(args []string) (settings, error) {
@@ -36,6 +39,7 @@ func parseSettings(args []string) (settings, error) {
 	text(&httpsPort, "https-port", "HTTPS_PORT", "8443", "port for HTTPS on loopback, 0 for a free one")
 	text(&s.baseDomain, "base-domain", "BASE_DOMAIN", "localhost", "what the tenants' hosts end with")
 	text(&s.dir, "dir", "RUN_DIR", ".run", "folder for files of the run")
+	text(&s.apiServerArgs, "apiserver-args", "APISERVER_ARGS", "", "more arguments for the API server, separated by spaces")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

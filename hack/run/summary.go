@@ -34,9 +34,11 @@ func (s *session) writeSummary() error {
 		CAFile           string            `json:"caFile"`
 		Curl             map[string]string `json:"curl"`
 		Docs             string            `json:"docs"`
+		Settings         string            `json:"settings"`
 	}{
 		s.httpPort.port, s.httpsPort.port, s.settings.baseDomain,
-		s.files.kubeconfig(), s.files.memberKubeconfig(), s.files.ca("ca.crt"), curl, s.endpoints()[0].url(docsPath),
+		s.files.kubeconfig(), s.files.memberKubeconfig(), s.files.ca("ca.crt"), curl,
+		s.endpoints()[0].url(docsPath), s.endpoints()[0].url(settingsPath),
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -72,6 +74,10 @@ The same over {{.OtherScheme}}, once TOKEN holds the token:
   kubectl latchkey issue mine
   kubectl delete apitoken mine    # from then on the API refuses its token
 
+{{.Bold}}Or make it in a browser, on acme's Settings page:{{.Plain}} {{.Settings}}
+
+  kubectl latchkey settings {{.Tenant}}    # opens it, signed in as the admin
+
 Logs are in {{.Logs}}. Ctrl-C stops everything. The built programs, the development CA and the logs stay.
 `))
 
@@ -88,6 +94,8 @@ func (s *session) print() error {
 		"OtherScheme":      strings.ToUpper(endpoints[1].scheme),
 		"OtherCurl":        endpoints[1].curl("$TOKEN"),
 		"Docs":             endpoints[0].url(docsPath),
+		"Settings":         endpoints[0].url(settingsPath),
+		"Tenant":           tenantName,
 		"Kubeconfig":       quote(s.files.kubeconfig()),
 		"MemberKubeconfig": quote(s.files.memberKubeconfig()),
 		"Bin":              quote(s.files.bin("")),

@@ -16,8 +16,11 @@ import (
 // examplePath is an operation of the example backend that needs no scope.
 const examplePath = "/api/v1/example_endpoint"
 
-// docsPath is where the samples' documentation is.
-const docsPath = "/docs"
+// docsPath and settingsPath are where the samples' documentation and Settings page are.
+const (
+	docsPath     = "/docs"
+	settingsPath = "/settings"
+)
 
 // try makes sure that what is about to be printed works.
 func (s *session) try(ctx context.Context) error {

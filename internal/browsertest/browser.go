@@ -85,10 +85,13 @@ func launch(path string) error {
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
+		// A page that is kept while another is shown is frozen, and may answer no more.
+		chromedp.Flag("disable-back-forward-cache", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("no-pings", true),
 		chromedp.WSURLReadTimeout(startTimeout),
 	)
+	options = append(options, reachable.flags()...)
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(allocator)
 	//nolint:fatcontext // one browser for all tests of the process, not a context per call

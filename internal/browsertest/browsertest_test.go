@@ -86,6 +86,32 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// A page goes on and back, its tabs have its cookies, and other profiles have not.
+func TestNavigation(t *testing.T) {
+	address := serve(t, "", `<meta name="viewport" content="width=device-width"><form action="/second"><button>Go</button></form>`)
+	p := browsertest.Open(t, address, browsertest.Options{})
+	browsertest.Eval[string](p, `document.cookie = "mine=1"`)
+	if status := p.SubmitStatus("button"); status != http.StatusOK || p.Address() != address+"second?" {
+		t.Errorf("the form leads to %s, with status %d", p.Address(), status)
+	}
+	p.Reload()
+	p.Back()
+	if p.Address() != address {
+		t.Errorf("back leads to %s", p.Address())
+	}
+	p.Go(address + "third")
+	p.Emulate(browsertest.Options{Width: 360, Dark: true})
+	if got := browsertest.Eval[string](p, `innerWidth + " " + matchMedia("(prefers-color-scheme: dark)").matches`); got != "360 true" {
+		t.Errorf("emulated: %s", got)
+	}
+	if got := browsertest.Eval[string](p.Tab(address), "document.cookie"); got != "mine=1" {
+		t.Errorf("the tab has the cookies %q", got)
+	}
+	if got := browsertest.Eval[string](browsertest.Open(t, address, browsertest.Options{}), "document.cookie"); got != "" {
+		t.Errorf("another profile has the cookies %q", got)
+	}
+}
+
 func TestPicturesAreWritten(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("SCREENSHOTS", dir)

@@ -2,10 +2,12 @@ package browsertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,10 +28,14 @@ type Options struct {
 	Dark bool
 	// Width of the window in CSS pixels; 1280 if zero. Up to 600 it is a phone's.
 	Width int64
+	// TimeZone is the reader's, such as Asia/Tokyo; that of the machine if empty.
+	TimeZone string
 	// NoScript opens the page without JavaScript.
 	NoScript bool
 	// Tolerant leaves what the page did wrong to the test, in Faults.
 	Tolerant bool
+	// Origins are those that it may go to besides its own.
+	Origins []string
 }
 
 // timeout is how long a step may take, on a machine that is busy with other tests.
@@ -39,9 +45,12 @@ const timeout = 30 * time.Second
 type Page struct {
 	t       *testing.T
 	context context.Context
-	origin  string
+	options Options
+	// origins are those that the page may go to.
+	origins []string
 
 	mu       sync.Mutex
+	dialogs  []string
 	faults   []string
 	requests []*network.Request
 }
@@ -51,20 +60,35 @@ type Page struct {
 // exception, or asked another origin for anything.
 func Open(t *testing.T, address string, o Options) *Page {
 	t.Helper()
+	ctx, cancel := chromedp.NewContext(start(t), chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	return open(ctx, t, address, o)
+}
+
+// Tab opens another page in the profile of this one, whose cookies it shares.
+func (p *Page) Tab(address string) *Page {
+	p.t.Helper()
+	ctx, cancel := chromedp.NewContext(p.context)
+	p.t.Cleanup(cancel)
+	return open(ctx, p.t, address, p.options)
+}
+
+// open opens a page in the tab that the context is for.
+func open(ctx context.Context, t *testing.T, address string, o Options) *Page {
+	t.Helper()
 	parsed, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := chromedp.NewContext(start(t), chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	p := &Page{t: t, context: ctx, origin: parsed.Scheme + "://" + parsed.Host}
+	p := &Page{t: t, context: ctx, options: o, origins: append([]string{parsed.Scheme + "://" + parsed.Host}, o.Origins...)}
 	if err := chromedp.Do(ctx); err != nil { // opens the tab
 		t.Fatal(err)
 	}
 	if err := chromedp.Listen(ctx, p.listen); err != nil {
 		t.Fatal(err)
 	}
-	p.Do(emulate(o), scripts(!o.NoScript), chromedp.Navigate(address))
+	p.Do(emulate(o))
+	p.Go(address)
 	if !o.Tolerant {
 		t.Cleanup(func() {
 			for _, fault := range p.Faults() {
@@ -101,7 +125,8 @@ func emulate(o Options) chromedp.Action[chromedp.Void] {
 		if _, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, media); err != nil {
 			return err
 		}
-		return nil
+		_, err := cdp.Call(ctx, t, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: o.TimeZone})
+		return err
 	})
 }
 
@@ -129,12 +154,22 @@ func (p *Page) listen(event any) {
 		}
 	case *runtime.EventExceptionThrown:
 		p.faults = append(p.faults, "exception: "+e.ExceptionDetails.Text+" "+describe([]*runtime.RemoteObject{e.ExceptionDetails.Exception}))
+	case *page.EventJavascriptDialogOpening:
+		p.dialogs = append(p.dialogs, string(e.Type))
+		go p.accept()
 	case *network.EventRequestWillBeSent:
 		p.requests = append(p.requests, e.Request)
-		if !strings.HasPrefix(e.Request.URL, p.origin+"/") && !strings.HasPrefix(e.Request.URL, "data:") {
+		if !p.isOwn(e.Request.URL) {
 			p.faults = append(p.faults, "a request to another origin: "+e.Request.URL)
 		}
 	}
+}
+
+// isOwn says whether the page may ask for an address.
+func (p *Page) isOwn(address string) bool {
+	return strings.HasPrefix(address, "data:") || slices.ContainsFunc(p.origins, func(origin string) bool {
+		return strings.HasPrefix(address, origin+"/")
+	})
 }
 
 func describe(values []*runtime.RemoteObject) string {
@@ -153,6 +188,23 @@ func (p *Page) Faults() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]string(nil), p.faults...)
+}
+
+// accept says yes to a dialog: the page waits for an answer.
+func (p *Page) accept() {
+	ctx, cancel := context.WithTimeout(p.context, timeout)
+	defer cancel()
+	_, _ = chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (cdp.Empty, error) {
+		return cdp.Call(ctx, t, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
+	}) // the tab may be closed by now, and its dialog with it
+}
+
+// Dialogs are the kinds of the dialogs that the page asked so far, such as
+// beforeunload. Each is answered with yes.
+func (p *Page) Dialogs() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.dialogs...)
 }
 
 // Requests are those that the page sent so far.
@@ -178,6 +230,57 @@ func (p *Page) Click(selector string) {
 	p.Do(chromedp.Click(selector, chromedp.NodeVisible))
 }
 
+// Go opens an address in the page's tab, Reload loads what is there again, and Back and
+// Forward go to what was there before and after; each waits until that is loaded.
+func (p *Page) Go(address string) {
+	p.t.Helper()
+	p.Do(scripts(!p.options.NoScript), chromedp.Navigate(address)) // Axe may have switched them on
+}
+
+// Reload is told beside Go.
+func (p *Page) Reload() { p.t.Helper(); p.Do(chromedp.Reload()) }
+
+// Back is told beside Go.
+func (p *Page) Back() { p.t.Helper(); p.travel(-1) }
+
+// Forward is told beside Go.
+func (p *Page) Forward() { p.t.Helper(); p.travel(1) }
+
+// Emulate shows the page from now on as the options say: dark or light, and as wide.
+func (p *Page) Emulate(o Options) { p.t.Helper(); p.Do(emulate(o)) }
+
+// Address is where the page is.
+func (p *Page) Address() string { p.t.Helper(); return Eval[string](p, "location.href") }
+
+// Submit clicks on what a CSS selector finds first, and waits until the page that
+// comes for it is loaded.
+func (p *Page) Submit(selector string) {
+	p.t.Helper()
+	p.SubmitStatus(selector)
+}
+
+// SubmitStatus is Submit, and returns the status of the answer.
+func (p *Page) SubmitStatus(selector string) int {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.context, timeout)
+	defer cancel()
+	response, err := chromedp.RunResponse(ctx, chromedp.Click(selector, chromedp.NodeVisible))
+	if err != nil {
+		p.t.Fatalf("submitting %s: %v", selector, err)
+	}
+	if response == nil {
+		return 0 // what came is from the browser's memory
+	}
+	return int(response.Status)
+}
+
+// Allow lets the page go to another origin from now on.
+func (p *Page) Allow(origin string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.origins = append(p.origins, origin)
+}
+
 // Type types into what a CSS selector finds first.
 func (p *Page) Type(selector, text string) {
 	p.t.Helper()
@@ -195,9 +298,45 @@ func (p *Page) Wait(expression string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.context, timeout)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("!!("+expression+")", chromedp.WithPollingTimeout(timeout))); err != nil {
-		p.t.Fatalf("waiting for %s: %v", expression, err)
+	// Not with each frame: a page behind another one draws none.
+	poll := chromedp.Poll[bool]("!!("+expression+")", chromedp.WithPollingInterval(pollInterval), chromedp.WithPollingTimeout(timeout))
+	for {
+		err := p.ask(ctx, poll)
+		if err == nil {
+			return
+		}
+		isLeft := errors.Is(err, context.DeadlineExceeded) || slices.ContainsFunc(wentOn, func(reason string) bool { return strings.Contains(err.Error(), reason) })
+		if !isLeft || ctx.Err() != nil {
+			p.t.Fatalf("waiting for %s at %s: %v", expression, p.place(), err)
+		}
 	}
+}
+
+// ask polls for some seconds: a page that is left and kept by the browser, to be gone
+// back to, answers no more.
+func (p *Page) ask(ctx context.Context, poll chromedp.Action[bool]) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, poll)
+	return err
+}
+
+const (
+	pollInterval = 50 * time.Millisecond
+	// patience is how long one page is asked before it is looked which is there.
+	patience = 3 * time.Second
+)
+
+// wentOn is what Chromium says of an expression whose page was left meanwhile.
+var wentOn = []string{"Cannot find context with specified id", "Inspected target navigated or closed", "Not attached to an active page"}
+
+// Front puts the page before the others of its window.
+func (p *Page) Front() {
+	p.t.Helper()
+	p.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.BringToFront, cdp.Empty{})
+		return err
+	}))
 }
 
 // Text is the text that a reader sees of what a CSS selector finds first.

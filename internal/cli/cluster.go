@@ -64,3 +64,8 @@ func (c *cluster) connect() (*session, error) {
 func (s *session) key(name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: s.namespace, Name: name}
 }
+
+// isNamespaceChosen says whether the command line names the namespace.
+func (c *cluster) isNamespaceChosen() bool {
+	return c.flags.Namespace != nil && *c.flags.Namespace != ""
+}

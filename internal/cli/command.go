@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -56,6 +57,7 @@ from which nobody can get it back.`,
 		newRotateCommand(streams, cluster),
 		newRevokeCommand(streams, cluster),
 		newAuditCommand(streams, cluster),
+		newSettingsCommand(streams, cluster),
 		newScopesCommand(streams, cluster),
 		newWhoamiCommand(streams, cluster),
 		newVerifyCommand(streams),
@@ -134,24 +136,31 @@ func noArguments(args []string) error {
 	return nil
 }
 
-func validateName(name string) error {
+func validateName(name string) error { return validateLabel("NAME", name) }
+
+// validateLabel refuses what can't be the name of a kind whose names are DNS labels.
+func validateLabel(argument, name string) error {
 	if err := refuseToken(name); err != nil {
 		return err
 	}
 	if len(validation.IsDNS1123Label(name)) > 0 {
-		return fmt.Errorf("NAME %q: must be 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit", name)
+		return fmt.Errorf("%s %q: must be 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit", argument, name)
 	}
 	return nil
 }
 
+// mostOfAToken is a token's id and the beginning of its secret, of any installation,
+// cut off or mistyped later on.
+var mostOfAToken = regexp.MustCompile(fmt.Sprintf("_([0-9A-Za-z]{%d})_[0-9A-Za-z]{16}", token.IDLength))
+
 // refuseToken refuses an argument that is a token, also a mistyped one, without
 // repeating it: as a name it would go into the API server's URLs and audit log.
 func refuseToken(arg string) error {
-	prefix, rest, _ := strings.Cut(arg, "_")
-	if _, err := token.Parse(prefix, arg); err != nil && !errors.Is(err, token.ErrChecksum) {
+	found := mostOfAToken.FindStringSubmatch(arg)
+	if found == nil {
 		return nil
 	}
-	return fmt.Errorf("a token (id %s) was given where a name or command is expected: %s", rest[:token.IDLength], leakWarning)
+	return fmt.Errorf("a token (id %s) was given where a name or command is expected: %s", found[1], leakWarning)
 }
 
 // leakWarning is for those who typed a token into a command line.

@@ -25,6 +25,20 @@ func TestRoot(t *testing.T) {
 	}
 }
 
+// A token in an argument is refused and not repeated, also where it is cut off,
+// mistyped or part of more: standard error is kept too.
+func TestTokensAreNoArguments(t *testing.T) {
+	plaintext := mint(t)
+	for _, arg := range []string{plaintext, plaintext[:len(plaintext)-1] + "~", plaintext[:40], "name=" + plaintext + " "} {
+		for _, args := range [][]string{{arg}, {"show", arg}, {"create", arg}, {"issue", arg}, {"revoke", arg, "--yes"}, {"rotate", arg, "--yes"}} {
+			r := latchkey(t, "", args...).mustFail(t, "treat that token as leaked", "id "+plaintext[3:13])
+			if strings.Contains(r.stdout+r.stderr+r.err.Error(), plaintext[14:30]) {
+				t.Errorf("%s repeats the token", args[0])
+			}
+		}
+	}
+}
+
 func TestVersion(t *testing.T) {
 	want := "kubectl-latchkey v0.0.0-test (" + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + ")\n"
 	if r := latchkey(t, "", "version").mustSucceed(t); r.stdout != want {
@@ -34,7 +48,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestKubeconfigErrors(t *testing.T) {
-	for _, args := range [][]string{{"create", "ci"}, {"issue", "ci"}, {"list"}, {"revoke", "ci", "--yes"}, {"rotate", "ci"}, {"show", "ci"}, {"audit"}, {"whoami"}} {
+	for _, args := range [][]string{{"create", "ci"}, {"issue", "ci"}, {"list"}, {"revoke", "ci", "--yes"}, {"rotate", "ci"}, {"show", "ci"}, {"audit"}, {"whoami"}, {"settings"}} {
 		latchkey(t, "/nonexistent", args...).mustFail(t, "in the kubeconfig", "/nonexistent")
 	}
 	kubeconfig := proxy{}.kubeconfig(t)
@@ -66,7 +80,7 @@ func TestCompletionScripts(t *testing.T) {
 }
 
 func TestNamesAreCompleted(t *testing.T) {
-	_, namespace := newTenant(t)
+	tenant, namespace := newTenant(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	applyToken(t, namespace, "awaiting", func(o *v1alpha1.ApiToken) { o.Spec.Description = "for \x1bCI" })
 	applyToken(t, namespace, "issued", func(o *v1alpha1.ApiToken) { o.Spec.Credential = credential(t) })
@@ -90,6 +104,9 @@ func TestNamesAreCompleted(t *testing.T) {
 		{[]string{"show", ""}, "awaiting\tfor \uFFFDCI\nissued\nrevoked\n" + noFiles},
 		{[]string{"audit", "-o", ""}, "wide\njson\ncsv\n" + noFiles},
 		{[]string{"whoami", "-o", ""}, "json\n" + noFiles},
+		{[]string{"settings", ""}, tenant + "\n" + noFiles},
+		{[]string{"settings", tenant, ""}, noFiles},
+		{[]string{"settings", "-n", "default", ""}, ":1\n"},
 	} {
 		args := append([]string{"__complete", "--kubeconfig", viewer, "-n", namespace}, c.args...)
 		if r := latchkey(t, "", args...).mustSucceed(t); r.stdout != c.want {

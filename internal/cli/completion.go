@@ -107,3 +107,30 @@ func (c *cluster) completeNames(limit int, wanted func(*v1alpha1.ApiToken) bool)
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completeTenants completes the names of Tenants for those who may list them, as the
+// platform team may; others have the one of their namespace.
+func (c *cluster) completeTenants(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	session, err := c.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	list := &v1alpha1.TenantList{}
+	if err := session.client.List(ctx, list); err == nil {
+		var names []cobra.Completion
+		for i := range list.Items {
+			names = append(names, cobra.CompletionWithDesc(list.Items[i].Name, printable(list.Items[i].Spec.DisplayName)))
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+	tenant, err := session.tenant(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return []cobra.Completion{tenant.name}, cobra.ShellCompDirectiveNoFileComp
+}

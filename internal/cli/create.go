@@ -164,6 +164,9 @@ func (o *createOptions) apiToken(namespace string) *v1alpha1.ApiToken {
 // ownerPattern is that of spec.owner, which becomes an HTTP header.
 var ownerPattern = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
 
+// isOwner says whether a user's name can be a token's owner.
+func isOwner(user string) bool { return len(user) <= maxOwnerLength && ownerPattern.MatchString(user) }
+
 // ownerOf is the user as an owner. A token without an owner is better than none,
 // so that whatever is in the way ends in a note.
 func (o *createOptions) ownerOf(user string, err error) string {
@@ -174,7 +177,7 @@ func (o *createOptions) ownerOf(user string, err error) string {
 	if err != nil {
 		return note("since %v", err)
 	}
-	if len(user) > maxOwnerLength || !ownerPattern.MatchString(user) {
+	if !isOwner(user) {
 		return note("since your user name %q is too long, or not visible ASCII", user)
 	}
 	return user

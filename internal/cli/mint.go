@@ -70,9 +70,17 @@ type issuance struct {
 }
 
 func (i *issuance) run(ctx context.Context) error {
-	minted, err := token.Mint(i.tenant.prefix)
+	minted, err := i.issue(ctx)
 	if err != nil {
-		return fmt.Errorf("mint a token: %w", err)
+		return err
+	}
+	return i.deliver(ctx, minted)
+}
+
+// issue mints a token and records its credential.
+func (i *issuance) issue(ctx context.Context) (minted token.Token, err error) {
+	if minted, err = token.Mint(i.tenant.prefix); err != nil {
+		return minted, fmt.Errorf("mint a token: %w", err)
 	}
 	credential := v1alpha1.Credential{
 		ID:       minted.ID(),
@@ -80,12 +88,12 @@ func (i *issuance) run(ctx context.Context) error {
 		IssuedAt: metav1.NewTime(i.issuedAt),
 	}
 	if err := i.writeFile(minted); err != nil {
-		return err
+		return minted, err
 	}
 	if err := i.store(ctx, credential); err != nil {
-		return errors.Join(err, i.dropFile(err))
+		return minted, errors.Join(err, i.dropFile(err))
 	}
-	return i.deliver(ctx, minted)
+	return minted, nil
 }
 
 // errUnclear is wrapped by errors after which nobody knows what was recorded.

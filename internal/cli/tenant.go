@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -30,6 +31,8 @@ type tenant struct {
 	prefix string
 	// host, origin and basePath are where its Public API is; empty until known.
 	host, origin, basePath string
+	// settingsPath is where, on that host, the Settings page is.
+	settingsPath string
 	// maxLifetime and defaultLifetime are the policy's; zero while unknown.
 	maxLifetime, defaultLifetime time.Duration
 	// maxOverlap is the policy's; nil while unknown.
@@ -64,6 +67,8 @@ func tenantOf(namespace *corev1.Namespace, now time.Time) (*tenant, error) {
 		origin:    annotations[v1alpha1.AnnotationOrigin],
 		basePath:  annotations[v1alpha1.AnnotationBasePath],
 		now:       now,
+
+		settingsPath: cmp.Or(annotations[v1alpha1.AnnotationSettingsPath], settingsPath),
 	}
 	if t.name == "" {
 		return nil, fmt.Errorf("namespace %q is not a tenant's namespace: %s", t.namespace, tenantNamespaceHint)
@@ -101,6 +106,7 @@ func (t *tenant) validate() error {
 		{v1alpha1.AnnotationHost, t.host, hostPattern.MatchString(t.host)},
 		{v1alpha1.AnnotationOrigin, t.origin, originPattern.MatchString(t.origin)},
 		{v1alpha1.AnnotationBasePath, t.basePath, basePathPattern.MatchString(t.basePath)},
+		{v1alpha1.AnnotationSettingsPath, t.settingsPath, basePathPattern.MatchString(t.settingsPath)},
 	} {
 		if !a.valid {
 			return fmt.Errorf("namespace %q has the annotation %s with the unusable value %q: is Latchkey's manager running, which keeps it right?",
@@ -161,4 +167,20 @@ func (t *tenant) base() string {
 		path += "/"
 	}
 	return cmp.Or(t.origin, "https://"+t.host) + path
+}
+
+// settings is the address of the Settings page. Browsers keep its session over https
+// only, but for this machine itself.
+func (t *tenant) settings() (*url.URL, error) {
+	if t.origin == "" && t.host == "" {
+		return nil, fmt.Errorf("namespace %q does not say yet where its Settings page is: has its Tenant a PublicApi?", t.namespace)
+	}
+	page, err := url.Parse(cmp.Or(t.origin, "https://"+t.host) + t.settingsPath)
+	if err != nil {
+		return nil, fmt.Errorf("the address of the Settings page of namespace %q: %w", t.namespace, err)
+	}
+	if page.Scheme != "https" && !isLoopback(page.Hostname()) {
+		return nil, fmt.Errorf("the Settings page of tenant %q is at %s: a browser keeps no session there, which takes https", t.name, page)
+	}
+	return page, nil
 }

@@ -227,6 +227,9 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(err, cp.environment.Stop())
 }
 
+// EtcdURL is where etcd answers, to anybody on this machine.
+func (cp *ControlPlane) EtcdURL() string { return cp.environment.ControlPlane.Etcd.URL.String() }
+
 // WriteKubeconfig writes an administrator's kubeconfig to a file with mode 0600.
 func (cp *ControlPlane) WriteKubeconfig(file string) error {
 	return os.WriteFile(file, cp.environment.KubeConfig, 0o600)

@@ -13,7 +13,7 @@ import (
 )
 
 // referenceTo is what the page tells of an API.
-func referenceTo(api *directory.API, problemBase string) reference.Document {
+func referenceTo(api *directory.API, problemBase string, hasSettings bool) reference.Document {
 	document := api.Document
 	shown := reference.Document{
 		Title: document.Title, Version: document.Version, Description: document.Description,
@@ -23,6 +23,9 @@ func referenceTo(api *directory.API, problemBase string) reference.Document {
 		ProblemBase: problemBase, Private: api.DocsVisibility == v1alpha1.DocsAuthenticated,
 		DefaultLifetime: api.Policy.DefaultLifetime, MaxLifetime: api.Policy.MaxLifetime,
 		NoticeDays: int(api.Policy.NoticeDays[0]),
+	}
+	if hasSettings {
+		shown.SettingsPath = api.SettingsPath
 	}
 	if shown.Title == "" {
 		shown.Title = "API" // a document without one is valid where its title is empty
@@ -54,8 +57,8 @@ func (p *Portal) ServeDocs(w http.ResponseWriter, r *http.Request, c *Call) *pro
 	if published == nil {
 		return problem.DocumentUnavailable
 	}
-	if err := published.prepare(p.config.ProblemBase); err != nil {
-		return internal(err)
+	if err := published.prepare(p.config.ProblemBase, p.HasSettings()); err != nil {
+		return problem.Fault(err)
 	}
 	api := published.api
 	rendering := map[string]func(string) *openapi.Rendering{

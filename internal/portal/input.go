@@ -8,21 +8,18 @@ import (
 	"io"
 	"maps"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	strictjson "sigs.k8s.io/json"
 
+	"github.com/latchkey-dev/latchkey/internal/portal/body"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokenapi"
+	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 )
-
-// maxBodyBytes bounds a request's body.
-const maxBodyBytes = 64 << 10
 
 // bodies are what the endpoints that take a body decode it into.
 var bodies = map[string]func() any{
@@ -42,9 +39,9 @@ func checkQuery(pattern string, query url.Values) *problem.Problem {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch {
 		case !slices.Contains(queries[pattern], name):
-			return invalid(fmt.Sprintf("The parameter %.40q is not one of this endpoint.", name))
+			return problem.Invalid(fmt.Sprintf("The parameter %.40q is not one of this endpoint.", name))
 		case len(query[name]) > 1:
-			return invalid(fmt.Sprintf("The parameter %s was sent more than once.", name))
+			return problem.Invalid(fmt.Sprintf("The parameter %s was sent more than once.", name))
 		}
 	}
 	return nil
@@ -53,48 +50,44 @@ func checkQuery(pattern string, query url.Values) *problem.Problem {
 // checkBody reads the whole body and refuses what the generated code would let
 // pass: unknown, doubled and null members, and more than one document. The body can
 // be read again afterwards. Where none is taken none is waited for.
-func checkBody(w http.ResponseWriter, r *http.Request, pattern string) *problem.Problem {
+func (p *Portal) checkBody(w http.ResponseWriter, r *http.Request, pattern string) *problem.Problem {
 	into, takesBody := bodies[pattern]
 	if !takesBody {
 		if r.ContentLength > 0 {
-			return invalid("This endpoint takes no body.")
+			return problem.Invalid("This endpoint takes no body.")
 		}
 		r.Body = http.NoBody
 		return nil
 	}
-	content, refused := readBody(w, r)
+	content, refused := body.Read(w, r, tokens.RequestTimeout)
 	if refused != nil {
 		return refused
 	}
 	r.Body = io.NopCloser(bytes.NewReader(content))
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
-		p := invalid("The body must be JSON: send the header Content-Type: application/json")
+		p := problem.Invalid("The body must be JSON: send the header Content-Type: application/json")
 		p.Status = http.StatusUnsupportedMediaType
 		return p
 	}
+	if p.holdsSecret(content) {
+		return problem.Invalid("The body holds an API token. Name tokens by name or id: what is written to the cluster can be read by others. If yours was sent to anybody else, revoke it.")
+	}
 	if wrong := decodeStrictly(content, into()); wrong != "" {
-		return invalid(wrong)
+		return problem.Invalid(wrong)
 	}
 	return nil
 }
 
-// readBody reads the whole body, which has as long to come as the answer.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *problem.Problem) {
-	controller := http.NewResponseController(w)
-	_ = controller.SetReadDeadline(time.Now().Add(requestTimeout)) // without one the connection's own limits hold
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	_ = controller.SetReadDeadline(time.Time{})
-	var network net.Error
-	tooLarge, isTooLarge := errors.AsType[*http.MaxBytesError](err)
-	switch {
-	case isTooLarge:
-		return nil, problem.RequestTooLarge(tooLarge.Limit)
-	case errors.As(err, &network) && network.Timeout():
-		return nil, problem.RequestTimeout
-	case err != nil:
-		return nil, problem.RequestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
+// holdsSecret says whether a JSON text holds a token, or most of one, with escapes or
+// without.
+func (p *Portal) holdsSecret(content []byte) bool {
+	var decoded any
+	if json.Unmarshal(content, &decoded) == nil {
+		if plain, err := json.Marshal(decoded); err == nil {
+			content = plain
+		}
 	}
-	return content, nil
+	return p.tokens.HoldsSecret(string(content))
 }
 
 // decodeStrictly says what is wrong with the JSON, or nothing.

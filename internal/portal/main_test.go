@@ -38,6 +38,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
+	"github.com/latchkey-dev/latchkey/internal/session"
+	"github.com/latchkey-dev/latchkey/internal/signin"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -63,13 +65,24 @@ type installation struct {
 	front       *httptest.Server
 	logs        *buffer
 	stopManager func()
+	// clock is Settings', which can be ahead of the system's, and provider where people
+	// sign in, or nil.
+	clock    *aheadClock
+	provider *signin.Provider
+	// keyless keeps the server from reading the sessions' keys.
+	keyless bool
 	// afterWrite, if set, answers in the API server's place once it has done a write
 	// of an ApiToken for the server; nil is the API server's own answer.
 	afterWrite atomic.Pointer[func(*http.Request) *http.Response]
+	// inPlace, if set, answers the server in the API server's place; nil is the API
+	// server's own answer.
+	inPlace atomic.Pointer[func(*http.Request) *http.Response]
 
 	mu         sync.Mutex
 	plaintexts []string
 	reached    []string
+	// asked is what the server asked the Kubernetes API.
+	asked []string
 }
 
 // site is where the tenants' hosts are, and the scheme of their clients.
@@ -82,10 +95,25 @@ func install(t *testing.T, mutate ...func(*v1alpha1.PublicApi)) *installation {
 	return installAt(t, site{"example.com", "https"}, mutate...)
 }
 
+// installWith is install with another server than the usual.
+func installWith(t *testing.T, change func(*installation), mutate ...func(*v1alpha1.PublicApi)) *installation {
+	t.Helper()
+	i := &installation{t: t, site: site{"example.com", "https"}}
+	change(i)
+	return start(t, i, mutate...)
+}
+
 // installAt is install for other hosts: browsers find those below localhost.
 func installAt(t *testing.T, at site, mutate ...func(*v1alpha1.PublicApi)) *installation {
 	t.Helper()
-	i := &installation{t: t, site: at, logs: &buffer{}}
+	return start(t, &installation{t: t, site: at}, mutate...)
+}
+
+func start(t *testing.T, i *installation, mutate ...func(*v1alpha1.PublicApi)) *installation {
+	t.Helper()
+	if i.logs = (&buffer{}); i.clock == nil {
+		i.clock = &aheadClock{}
+	}
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
@@ -167,8 +195,11 @@ func (i *installation) startServer() {
 	config.Wrap(i.losing)
 	kubernetes, err := portal.NewClient(config)
 	must(i.t, err)
+	sessions, err := session.New(session.Config{Namespace: v1alpha1.SystemNamespace, Clock: i.clock, Logger: logger})
+	must(i.t, err)
 	own, err := portal.New(portal.Config{
 		Client: kubernetes, Directory: view, TokenPrefix: v1alpha1.DefaultTokenPrefix, Logger: logger, ConfirmTimeout: 5 * time.Second,
+		Sessions: sessions, Provider: i.provider, Clock: i.clock,
 	})
 	must(i.t, err)
 	backends := proxy.New(logger)
@@ -183,18 +214,35 @@ func (i *installation) startServer() {
 	go func() {
 		done <- view.Run(ctx, config, directory.Namespaces{Records: v1alpha1.RecordsNamespace, System: v1alpha1.SystemNamespace})
 	}()
+	sessionsDone := make(chan error, 1)
+	go func() {
+		if i.keyless {
+			sessionsDone <- nil
+			return
+		}
+		sessionsDone <- sessions.Run(ctx, config)
+	}()
 	i.front = httptest.NewServer(handler)
+	i.front.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	i.t.Cleanup(func() {
 		i.front.Close()
 		cancel()
 		must(i.t, <-done)
+		must(i.t, <-sessionsDone)
 		backends.Close()
 	})
 }
 
-// losing puts afterWrite behind the server's writes.
+// losing puts inPlace before what the server asks and afterWrite behind its writes, and
+// notes what it asks.
 func (i *installation) losing(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		i.note(r)
+		if inPlace := i.inPlace.Load(); inPlace != nil {
+			if response := (*inPlace)(r); response != nil {
+				return response, nil
+			}
+		}
 		response, err := next.RoundTrip(r)
 		instead := i.afterWrite.Load()
 		if err != nil || instead == nil || r.Method == http.MethodGet || !strings.Contains(r.URL.Path, "/apitokens") {
@@ -206,6 +254,18 @@ func (i *installation) losing(next http.RoundTripper) http.RoundTripper {
 		}
 		return response, nil
 	})
+}
+
+func (i *installation) note(r *http.Request) {
+	var body []byte
+	if r.GetBody != nil {
+		if reader, err := r.GetBody(); err == nil {
+			body, _ = io.ReadAll(reader) // of a buffer
+		}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.asked = append(i.asked, fmt.Sprintf("%s %s %s", r.Method, r.URL, body))
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -315,6 +375,12 @@ func (i *installation) remember(plaintext string) {
 	i.plaintexts = append(i.plaintexts, plaintext)
 }
 
+// remembered is remember, for a text that is used at once.
+func (i *installation) remembered(plaintext string) string {
+	i.remember(plaintext)
+	return plaintext
+}
+
 // make makes a token of a tenant as a person would with kubectl, and waits until it
 // works.
 func (i *installation) make(tenant, name string, spec v1alpha1.ApiTokenSpec) (plaintext string) {
@@ -412,6 +478,16 @@ func (i *installation) wantNoPlaintexts() {
 			}
 			if strings.Contains(text, secret) {
 				i.t.Errorf("%s holds a token's secret", what)
+			}
+		}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, plaintext := range i.plaintexts {
+		isKubernetes := strings.Contains(plaintext, ".") // the cluster has to be shown its own
+		for _, question := range i.asked {
+			if !isKubernetes && strings.Contains(question, plaintext[strings.LastIndex(plaintext, "_")+1:]) {
+				i.t.Errorf("the Kubernetes API was asked %s", strings.ReplaceAll(question, plaintext, "[a token]"))
 			}
 		}
 	}

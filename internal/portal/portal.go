@@ -1,7 +1,7 @@
 // Package portal answers the requests for Latchkey's own paths on a tenant's host:
-// the documentation, and the API for tokens. The server decides first whose host it is and who calls; the
-// portal decides what the caller may do, and reads and writes ApiTokens in the
-// tenant's namespace, never elsewhere.
+// the documentation, the API for tokens, and Settings. The server decides first whose
+// host it is and, but for Settings, who calls. What is done to ApiTokens is
+// internal/portal/tokens'.
 package portal
 
 import (
@@ -17,8 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/portal/selfservice"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokenapi"
+	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/problem"
+	"github.com/latchkey-dev/latchkey/internal/session"
+	"github.com/latchkey-dev/latchkey/internal/signin"
 )
 
 // Config is what a Portal needs.
@@ -35,6 +39,11 @@ type Config struct {
 	// ConfirmTimeout is how long the manager may take to confirm a token;
 	// DefaultConfirmTimeout if zero.
 	ConfirmTimeout time.Duration
+	// Sessions say who is signed in to Settings. Without them, or without a Client,
+	// there are none.
+	Sessions *session.Store
+	// Provider is where people sign in to Settings, beside ApiTokens; nil for nowhere.
+	Provider *signin.Provider
 	// Clock tells the time; the system's if nil.
 	Clock clock.Clock
 	// Logger gets the audit log and faults.
@@ -48,28 +57,17 @@ const DefaultConfirmTimeout = 10 * time.Second
 type Portal struct {
 	config       Config
 	mux          *http.ServeMux
-	reviews      *reviews
+	tokens       *tokens.Service
 	publications publications
+	settings     *selfservice.Handler
 }
 
-// Caller is who calls: an API token, or a user of the cluster.
-type Caller struct {
-	// Token is the calling API token, or nil.
-	Token *directory.Token
-	// User is whom a Kubernetes token belongs to, or nil.
-	User *User
-}
-
-// Call is a request and what the server found out about it.
+// Call is a request and what the server found out about it. Its Caller was
+// authenticated; without a Token and a User it is anyone.
 type Call struct {
-	// Tenant is the one that the host belongs to.
-	Tenant *directory.Tenant
-	// API is what is served on the host.
-	API *directory.API
+	tokens.Call
 	// Origin is where the client reaches the host, such as https://acme.example.com.
 	Origin string
-	// Caller was authenticated by the server; without a Token and a User it is anyone.
-	Caller Caller
 }
 
 // New makes a portal.
@@ -87,7 +85,11 @@ func New(config Config) (*Portal, error) {
 		config.ConfirmTimeout = DefaultConfirmTimeout
 	}
 	p := &Portal{
-		config: config, mux: http.NewServeMux(), reviews: newReviews(config.Client, config.Clock),
+		config: config, mux: http.NewServeMux(),
+		tokens: tokens.New(tokens.Config{
+			Client: config.Client, Directory: config.Directory, TokenPrefix: config.TokenPrefix,
+			ConfirmTimeout: config.ConfirmTimeout, Clock: config.Clock, Logger: config.Logger,
+		}),
 		publications: publications{api: config.Directory.API},
 	}
 	strict := tokenapi.NewStrictHandlerWithOptions(&handlers{p}, nil, tokenapi.StrictHTTPServerOptions{
@@ -98,11 +100,27 @@ func New(config Config) (*Portal, error) {
 		BaseRouter:       &router{p.mux, p.Manages()},
 		ErrorHandlerFunc: keepProblem,
 	})
-	return p, nil
+	if config.Sessions == nil || config.Client == nil {
+		return p, nil
+	}
+	var err error
+	p.settings, err = selfservice.New(selfservice.Config{
+		Tokens: p.tokens, Sessions: config.Sessions, Provider: config.Provider, Clock: config.Clock, Logger: config.Logger,
+	})
+	return p, err
 }
 
 // Manages says whether the portal can read and write ApiTokens.
 func (p *Portal) Manages() bool { return p.config.Client != nil }
+
+// Authenticate finds out whom a Kubernetes token belongs to. mayAsk permits to ask
+// the cluster; otherwise only what is remembered counts.
+func (p *Portal) Authenticate(ctx context.Context, text string, mayAsk bool) (*tokens.User, *problem.Problem) {
+	if !p.Manages() {
+		return nil, problem.TokenInvalid
+	}
+	return p.tokens.Authenticate(ctx, text, mayAsk)
+}
 
 // router registers, of a portal that manages nothing, only the endpoint that needs
 // no cluster.
@@ -127,9 +145,6 @@ type exchangeKey struct{}
 
 func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
 
-// requestTimeout bounds everything that a request has done in the cluster.
-const requestTimeout = 30 * time.Second
-
 // Serve answers a request that the server admitted, or returns why not, which the
 // server then sends.
 func (p *Portal) Serve(w http.ResponseWriter, r *http.Request, c *Call) *problem.Problem {
@@ -137,7 +152,7 @@ func (p *Portal) Serve(w http.ResponseWriter, r *http.Request, c *Call) *problem
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Add("Access-Control-Expose-Headers", "ETag")
 	e := &exchange{Call: c}
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, e), requestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, e), tokens.RequestTimeout)
 	defer cancel()
 	below := r.WithContext(ctx)
 	target := *r.URL
@@ -151,7 +166,7 @@ func (p *Portal) Serve(w http.ResponseWriter, r *http.Request, c *Call) *problem
 	if refused := checkQuery(pattern, target.Query()); refused != nil {
 		return refused
 	}
-	if refused := checkBody(w, below, pattern); refused != nil {
+	if refused := p.checkBody(w, below, pattern); refused != nil {
 		return refused
 	}
 	p.mux.ServeHTTP(w, below)
@@ -188,10 +203,10 @@ func keepProblem(_ http.ResponseWriter, r *http.Request, err error) {
 	}
 	switch {
 	case errors.As(err, &malformed):
-		e.problem = invalid(fmt.Sprintf("The parameter %s is malformed.", malformed.ParamName))
+		e.problem = problem.Invalid(fmt.Sprintf("The parameter %s is malformed.", malformed.ParamName))
 	case errors.As(err, &several):
-		e.problem = invalid(fmt.Sprintf("The parameter %s was sent more than once.", several.ParamName))
+		e.problem = problem.Invalid(fmt.Sprintf("The parameter %s was sent more than once.", several.ParamName))
 	default:
-		e.problem = internal(err)
+		e.problem = problem.Fault(err)
 	}
 }

@@ -112,6 +112,8 @@ func TestEscalation(t *testing.T) {
 		"a later expiry":           {http.MethodPost, tokens, `{"name":"x","expiresAt":"` + soon + `"}`, "expiresAt " + soon},
 		"a longer lifetime":        {http.MethodPost, tokens, `{"name":"x","lifetime":"2h"}`, "lifetime 2h"},
 		"rotate one that is wider": {http.MethodPost, tokens + "/wide/rotate", "", "scope orders:write"},
+		"to sign in":               {http.MethodPost, tokens, `{"name":"x","scopes":["settings"],"lifetime":"5m"}`, "scope settings"},
+		"to sign in, in place":     {http.MethodPatch, tokens + "/narrow", `{"scopes":["settings"]}`, "scope settings"},
 		"add a scope":              {http.MethodPatch, tokens + "/narrow", `{"scopes":["orders:read","orders:write"]}`, "scope orders:write"},
 		"to itself":                {http.MethodPatch, tokens + "/caller", `{"scopes":["tokens:write","orders:write"]}`, "scope orders:write"},
 		"lift the addresses":       {http.MethodPatch, tokens + "/narrow", `{"allowedCIDRs":[]}`, "any address"},

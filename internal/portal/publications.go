@@ -21,12 +21,12 @@ type publication struct {
 }
 
 // prepare does what is to be done once.
-func (p *publication) prepare(problemBase string) error {
+func (p *publication) prepare(problemBase string, hasSettings bool) error {
 	p.once.Do(func() {
 		p.published, _ = p.api.Document.Publish(openapi.Options{
 			BasePath: p.api.BasePath, TokenAPI: tokenapi.Document, ProblemBase: problemBase, AllowAnonymous: p.api.AllowAnonymous,
 		})
-		p.reference, p.err = reference.New(referenceTo(p.api, problemBase))
+		p.reference, p.err = reference.New(referenceTo(p.api, problemBase, hasSettings))
 	})
 	return p.err
 }
@@ -73,7 +73,7 @@ func documented(api *directory.API) bool { return api.HasDocs() && api.Document 
 // directory makes another API with each write of its status.
 func sameDocumentation(a, b *directory.API) bool {
 	return a == b || a.Document == b.Document &&
-		a.BasePath == b.BasePath && a.DocsPath == b.DocsPath && a.DocsVisibility == b.DocsVisibility &&
+		a.BasePath == b.BasePath && a.DocsPath == b.DocsPath && a.SettingsPath == b.SettingsPath && a.DocsVisibility == b.DocsVisibility &&
 		a.AllowAnonymous == b.AllowAnonymous &&
 		a.Policy.DefaultLifetime == b.Policy.DefaultLifetime && a.Policy.MaxLifetime == b.Policy.MaxLifetime &&
 		slices.Equal(a.Policy.NoticeDays, b.Policy.NoticeDays) &&

@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokenapi"
+	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 )
 
 // represent shows an ApiToken. Digests stay out: nobody has a use for them.
@@ -73,5 +74,14 @@ func instant(t *metav1.Time) *time.Time {
 	return new(t.UTC())
 }
 
-// etag names the state of an ApiToken.
-func etag(t *v1alpha1.ApiToken) string { return `"` + t.ResourceVersion + `"` }
+func issuedToken(i *tokens.Issued) tokenapi.IssuedToken {
+	return tokenapi.IssuedToken{Plaintext: i.Plaintext(), Token: represent(i.Object)}
+}
+
+func confirmed(i *tokens.Issued) tokenapi.IssuedJSONResponse {
+	return tokenapi.IssuedJSONResponse{Body: issuedToken(i), Headers: tokenapi.IssuedResponseHeaders{ETag: tokens.ETag(i.Object)}}
+}
+
+func unconfirmed(i *tokens.Issued) tokenapi.UnconfirmedJSONResponse {
+	return tokenapi.UnconfirmedJSONResponse{Body: issuedToken(i), Headers: tokenapi.UnconfirmedResponseHeaders{ETag: tokens.ETag(i.Object)}}
+}

@@ -4,6 +4,7 @@ package problem
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -150,6 +151,31 @@ func TokenExpired(at time.Time) *Problem {
 // RequestRefused answers what could be understood in several ways.
 func RequestRefused(detail string) *Problem {
 	return &Problem{Code: CodeRequestRefused, Status: http.StatusBadRequest, Title: "The request was refused", Detail: detail}
+}
+
+// SignsInOnly answers a token that is for signing in on the Settings page, wherever else
+// it is sent.
+var SignsInOnly = &Problem{Code: CodeInsufficientScope, Status: http.StatusForbidden,
+	Title: "The API token only signs in", Detail: "It opens the Settings page, once, and nothing else. Create an API token there."}
+
+// Invalid answers what was understood and can't be done as it is.
+func Invalid(detail string) *Problem {
+	return &Problem{Code: CodeRequestInvalid, Status: http.StatusBadRequest, Title: "The request is not valid", Detail: detail}
+}
+
+// Fault is Internal with its cause.
+func Fault(cause error) *Problem {
+	p := *Internal
+	p.Cause = cause
+	return &p
+}
+
+// Of finds the problem in an error. One that has none is a fault.
+func Of(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	return Fault(err)
 }
 
 // RequestTooLarge answers a body of more bytes than the limit.

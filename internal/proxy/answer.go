@@ -16,8 +16,11 @@ import (
 func passHeaders(to, from http.Header, request *Request) {
 	options := connectionOptions(from)
 	for name, values := range from {
+		if name == "Set-Cookie" {
+			values = withoutOwnSetCookies(values)
+		}
 		switch {
-		case !answered(name, request) || names(options, name):
+		case !answered(name, request) || names(options, name) || len(values) == 0:
 		case to[name] == nil:
 			to[name] = values
 		default:

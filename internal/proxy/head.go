@@ -101,6 +101,11 @@ func (h *head) inbound(headers http.Header) {
 		}
 		h.bad = h.bad || !httpguts.ValidHeaderFieldName(name)
 		for _, value := range values {
+			if name == "Cookie" {
+				if value = withoutOwnCookies(value); value == "" {
+					continue
+				}
+			}
 			h.header(name, value)
 		}
 	}

@@ -40,6 +40,8 @@ func answered(name string, request *Request) bool {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
 		return false
+	case "Service-Worker-Allowed", "Clear-Site-Data":
+		return false // reach beyond the backend's own paths: to Settings, and to its cookies
 	}
 	return !reserved(name) && (!request.OwnsCORS || !strings.HasPrefix(name, "Access-Control-")) &&
 		(!request.OwnsRateLimit || !isRateLimit(name))

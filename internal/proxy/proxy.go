@@ -4,6 +4,7 @@
 //
 // Its rules, each where it is kept:
 //
+//   - cookies.go: Latchkey's own cookies stay here, both ways.
 //   - head.go, headers.go: path and query go byte for byte; each header is decided
 //     by its name, once; framing and identity are written by us alone; what holds
 //     CR, LF or NUL is sent to nobody.

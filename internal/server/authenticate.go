@@ -7,7 +7,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/policy"
-	"github.com/latchkey-dev/latchkey/internal/portal"
+	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -62,7 +62,7 @@ func (s *Server) kubernetesToken(c *call) (text string, ok bool) {
 		return "", false
 	}
 	text, p := credentials(c.r)
-	return text, p == nil && portal.IsKubernetesToken(text)
+	return text, p == nil && tokens.IsKubernetesToken(text)
 }
 
 func hasScheme(r *http.Request, scheme string) bool {

@@ -160,7 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if p = s.handle(c); p != nil && recorder.status == 0 && p.Status != statusClientClosedRequest {
-		p.Write(recorder, s.config.ProblemBase, s.realm(c))
+		s.refuse(c, p)
 	}
 	finished = true
 }
@@ -172,7 +172,7 @@ func (s *Server) recovered(c *call, recorder *responseRecorder, clientGone bool,
 	}
 	s.config.Logger.Error("panic while serving a request", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	if recorder.status == 0 {
-		problem.Internal.Write(recorder, s.config.ProblemBase, s.realm(c))
+		s.refuse(c, problem.Internal)
 	}
 	return problem.Internal
 }

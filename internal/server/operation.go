@@ -22,6 +22,8 @@ func (c *call) findOperation(path string) {
 // the same is told whether it works.
 func (c *call) anonymous() bool {
 	switch {
+	case c.settings: // which has sessions, and looks at nothing else
+		return true
 	case c.docs:
 		return c.api.DocsVisibility != v1alpha1.DocsAuthenticated
 	case len(c.r.Header["Authorization"]) > 0:
@@ -32,12 +34,16 @@ func (c *call) anonymous() bool {
 
 // admitAnonymous lets a request in that needs no token.
 func (s *Server) admitAnonymous(c *call) *problem.Problem {
-	if c.tenant.Suspended && !c.docs {
+	if c.tenant.Suspended && !c.docs && !c.settings {
 		return problem.TenantSuspended
 	}
 	// Apart from those with a token, so that nobody without one can use up the
-	// tenant's. No tenant's name has a space.
-	leave, ok := s.tenants.enter(c.tenant.Name + " anonymous")
+	// tenant's; and Settings apart again. No tenant's name has a space.
+	gate := c.tenant.Name + " anonymous"
+	if c.settings {
+		gate = c.tenant.Name + " settings"
+	}
+	leave, ok := s.tenants.enter(gate)
 	if !ok {
 		return problem.TooManyRequests
 	}

@@ -59,10 +59,11 @@ func (l *rateLimits) add(name string, key ratelimit.Key, whole ratelimit.Limit) 
 // limitRate counts a request, or says why it is one too many. Those without a token
 // count together, apart from the account's, by the account's limit: nobody without one
 // can use up what tokens may. Users of the cluster are not counted: they mend what
-// tokens do. Nor is reading documentation, which costs next to nothing.
+// tokens do. Nor is reading documentation, which costs next to nothing, nor Settings,
+// where people do what users of the cluster do.
 func (s *Server) limitRate(c *call) *problem.Problem {
 	own := c.token != nil && !c.token.RateLimit.IsZero()
-	if c.user != nil || c.docs || c.api.PerToken.IsZero() && c.api.PerTenant.IsZero() && !own {
+	if c.user != nil || c.docs || c.settings || c.api.PerToken.IsZero() && c.api.PerTenant.IsZero() && !own {
 		return nil
 	}
 	c.limits = s.limitsOf(c)

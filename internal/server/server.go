@@ -9,14 +9,17 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/portal"
+	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/ratelimit"
@@ -79,8 +82,11 @@ type Server struct {
 	inflight  *inflight
 	tenants   tenantGate
 	badTokens *badTokens
-	rates     *ratelimit.Table
-	metrics   *metrics
+	// badSignIns are the failed sign-ins at Settings. They count by themselves: whoever
+	// sends bad tokens must not keep people behind the same address from signing in.
+	badSignIns *badTokens
+	rates      *ratelimit.Table
+	metrics    *metrics
 }
 
 // New makes a server. It must be the only observer of its directory.
@@ -108,8 +114,8 @@ func New(config Config) (*Server, error) {
 		config:    config,
 		inflight:  newInflight(config.Clock),
 		tenants:   tenantGate{limit: int64(config.Limits.RequestsPerTenant)},
-		badTokens: newBadTokens(config.Limits.BadTokensPerMinute),
-		rates:     ratelimit.New(),
+		badTokens: newBadTokens(config.Limits.BadTokensPerMinute), badSignIns: newBadTokens(config.Limits.BadTokensPerMinute),
+		rates: ratelimit.New(),
 	}
 	var err error
 	if config.Portal == nil {
@@ -135,8 +141,8 @@ type call struct {
 	// generation is the directory's before anything was looked up in it.
 	generation uint64
 	// portal says that the path is one of Latchkey's own, docs that it is one of the
-	// documentation's.
-	portal, docs bool
+	// documentation's, and settings that it is one of Settings.
+	portal, docs, settings bool
 	// operation is the one of the OpenAPI document that the request asks for, or nil;
 	// allowed are the methods that the document names for its path then, and ambiguous
 	// says that others might find one.
@@ -144,7 +150,7 @@ type call struct {
 	allowed   []string
 	ambiguous bool
 	// user is who calls where no token does: at the portal's paths only.
-	user *portal.User
+	user *tokens.User
 	// limits are the rate limits that the request has to keep, or nil.
 	limits *rateLimits
 	// end closes a request that was registered as under way.
@@ -165,11 +171,11 @@ func (s *Server) handle(c *call) *problem.Problem {
 	if p := s.limitBody(c); p != nil {
 		return p
 	}
-	if preflight := allowOrigin(c.w, c.r, c.api); preflight {
+	if preflight := !c.settings && allowOrigin(c.w, c.r, c.api); preflight {
 		return nil
 	}
 	admit := s.admit
-	if c.anonymous() {
+	if c.anonymous() || s.readsSignedIn(c) {
 		admit = s.admitAnonymous
 	}
 	if p := admit(c); p != nil {
@@ -206,10 +212,12 @@ func (s *Server) locate(c *call) *problem.Problem {
 		return p
 	}
 	c.generation = s.config.Directory.Generation()
-	if !s.config.Directory.Fresh() {
+	fresh := s.config.Directory.Fresh()
+	p := s.resolve(c) // also of what may be old, so that people are told on a page
+	if !fresh {
 		return problem.Stale
 	}
-	return s.resolve(c)
+	return p
 }
 
 // resolve finds tenant and API by the request's host and path.
@@ -226,13 +234,23 @@ func (s *Server) resolve(c *call) *problem.Problem {
 	if c.api, ok = s.config.Directory.API(c.tenant.PublicApi); !ok {
 		return problem.UnknownHost
 	}
-	path, paths := c.r.URL.EscapedPath(), surface.Paths{Base: c.api.BasePath, Docs: c.api.DocsPath, Document: c.api.NeedsDocument}
+	return s.resolvePath(c, c.r.URL.EscapedPath())
+}
+
+// resolvePath finds out what serves a path of the tenant's host.
+func (s *Server) resolvePath(c *call, path string) *problem.Problem {
+	paths := surface.Paths{Base: c.api.BasePath, Docs: c.api.DocsPath, Settings: c.api.SettingsPath, Document: c.api.NeedsDocument}
 	of := paths.Of(path)
 	c.portal = of == surface.Portal
 	c.docs = c.portal && paths.IsDocs(path)
 	switch {
 	case of == 0 || !s.config.Surfaces.Has(of):
 		return problem.NotFound
+	case paths.IsSettings(path):
+		if c.settings = s.config.Portal.HasSettings(); !c.settings {
+			return problem.NotFound
+		}
+		return nil
 	case c.portal && !c.docs && path != c.api.BasePath+describePath && !s.config.Portal.Manages():
 		return problem.NotFound
 	case c.docs && !c.api.HasDocs():
@@ -250,6 +268,9 @@ func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
 	c.token, p = s.authenticate(c.r, c.tenant, now)
 	if p == problem.TokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
 		return problem.TooManyBadTokens
+	}
+	if p == nil && slices.Contains(c.token.Scopes, v1alpha1.ScopeSettings) {
+		return problem.SignsInOnly
 	}
 	if p == nil && s.config.Uses != nil {
 		s.config.Uses.Use(c.token, now)
@@ -391,8 +412,13 @@ const statusClientClosedRequest = 499
 
 // servePortal has the portal answer.
 func (s *Server) servePortal(c *call) *problem.Problem {
+	if c.settings {
+		return s.config.Portal.ServeSettings(c.w, c.r, s.visit(c))
+	}
 	s.tellStanding(c.w.Header(), c)
-	call := &portal.Call{Tenant: c.tenant, API: c.api, Origin: s.origin(c), Caller: portal.Caller{Token: c.token, User: c.user}}
+	call := &portal.Call{Origin: s.origin(c), Call: tokens.Call{
+		Tenant: c.tenant, API: c.api, Caller: tokens.Caller{Token: c.token, User: c.user}, Via: v1alpha1.ViaAPI,
+	}}
 	if c.docs {
 		return s.config.Portal.ServeDocs(c.w, c.r, call)
 	}

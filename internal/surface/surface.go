@@ -16,7 +16,7 @@ const (
 	// API authenticates requests and passes them on to the product's backend.
 	API Set = 1 << iota
 	// Portal answers requests itself: the documentation, the calling token's own
-	// endpoint, and the API for tokens.
+	// endpoint, the API for tokens, and Settings.
 	Portal
 	// All is every surface in one process.
 	All = API | Portal
@@ -49,6 +49,9 @@ type Paths struct {
 	Base string
 	// Docs is where the documentation is, outside of Base; empty for nowhere.
 	Docs string
+	// Settings is where members manage tokens, outside of Base and Docs; empty for
+	// nowhere.
+	Settings string
 	// Document says that there is an OpenAPI document, which the portal serves.
 	Document bool
 }
@@ -73,6 +76,9 @@ func (p Paths) Portal() []string {
 	if p.Docs != "" {
 		paths = append(paths, p.Docs)
 	}
+	if p.Settings != "" {
+		paths = append(paths, p.Settings)
+	}
 	return paths
 }
 
@@ -80,7 +86,7 @@ func (p Paths) Portal() []string {
 // takes the bytes as they were sent: nothing is decoded.
 func (p Paths) Of(path string) Set {
 	switch rest, ok := strings.CutPrefix(path, p.Base); {
-	case p.Docs != "" && below(path, p.Docs):
+	case p.Docs != "" && below(path, p.Docs), p.IsSettings(path):
 		return Portal
 	case !ok || rest != "" && rest[0] != '/':
 		return 0
@@ -96,6 +102,9 @@ func (p Paths) IsDocs(path string) bool {
 	rest, ok := strings.CutPrefix(path, p.Base)
 	return p.Docs != "" && below(path, p.Docs) || ok && p.Document && (below(rest, DocumentJSON) || below(rest, DocumentYAML))
 }
+
+// IsSettings says whether a path is one of Settings.
+func (p Paths) IsSettings(path string) bool { return p.Settings != "" && below(path, p.Settings) }
 
 // below says whether the path is the prefix or below it.
 func below(path, prefix string) bool {

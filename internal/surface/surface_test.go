@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-var paths = surface.Paths{Base: "/v2/api", Docs: "/help", Document: true}
+var paths = surface.Paths{Base: "/v2/api", Docs: "/help", Settings: "/account/tokens", Document: true}
 
 // Paths are compared as sent, and on whole segments.
 func TestOf(t *testing.T) {
@@ -63,6 +63,12 @@ func TestOf(t *testing.T) {
 		"/help/assets/x.css":      surface.Portal,
 		"/helpers":                0,
 		"/Help":                   0,
+		"/account/tokens":         surface.Portal,
+		"/account/tokens/":        surface.Portal,
+		"/account/tokens/sign-in": surface.Portal,
+		"/account/tokens-old":     0,
+		"/account":                0,
+		"/v2/api/account/tokens":  surface.API,
 		"/v2":                     0,
 		"/v2/apis":                0,
 		"/v2/api%2ftoken":         0,
@@ -83,6 +89,20 @@ func TestOf(t *testing.T) {
 	}
 	if got := without.Of("/v2/api/openapi.json"); got != surface.API || without.IsDocs("/v2/api/openapi.json") {
 		t.Errorf("without a document its path is %v", got)
+	}
+}
+
+func TestIsSettings(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/account/tokens": true, "/account/tokens/": true, "/account/tokens/x/y": true,
+		"/account/tokensx": false, "/account": false, "/help": false, "/v2/api/tokens": false, "": false, "/": false,
+	} {
+		if got := paths.IsSettings(path); got != want {
+			t.Errorf("IsSettings(%q) = %t", path, got)
+		}
+	}
+	if (surface.Paths{Base: "/v2/api"}).IsSettings("") {
+		t.Error("where there are no Settings, they have a path")
 	}
 }
 

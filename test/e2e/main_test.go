@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/latchkey-dev/latchkey/internal/browsertest"
 )
 
 // chapter is a part of the story. What comes after an essential one is of no use
@@ -30,6 +32,7 @@ var chapters = []chapter{
 	{name: "rotation", tell: rotation},
 	{name: "the API for tokens", tell: tokenAPI},
 	{name: "documentation", tell: documentation},
+	{name: "Settings", tell: settingsPages},
 	{name: "pods end", tell: podsEnd},
 	{name: "pods are killed", tell: podsAreKilled},
 	{name: "rolling restart", tell: rollingRestart, short: true},
@@ -38,6 +41,8 @@ var chapters = []chapter{
 	{name: "nothing was written down", tell: nothingWrittenDown, short: true},
 	{name: "uninstall", tell: uninstall, short: true},
 }
+
+func TestMain(m *testing.M) { os.Exit(browsertest.Main(m)) }
 
 // TestE2E tells the story. E2E_INSTALL says how it begins: "manifests" installs
 // dist/install.yaml and tells all of it, "chart" installs with Helm and tells the

@@ -136,6 +136,13 @@ func TestAuditPolicy(t *testing.T) {
 		}},
 		{name: "creates with a credential of another's", change: func(o token) { o.Spec.Credential, o.Annotations = credentialOf(1), annotations("", "ann") }, want: "issued-by"},
 		{name: "creates as issued without a credential", change: func(o token) { o.Annotations = annotations("", "jo@example.com") }, want: "issued-by"},
+		{name: "creates one that signs in", change: func(o token) {
+			o.Annotations, o.Spec.Scopes = annotations("jo@example.com", "", "", "settings"), []string{"settings"}
+		}},
+		{name: "creates one that signs in as another", change: func(o token) {
+			o.Annotations, o.Spec.Scopes = annotations("ada@example.com", "", "", "settings"), []string{"settings"}
+		}, want: "created-by"},
+		{name: "creates as if on the Settings page", change: func(o token) { o.Annotations = annotations("", "", "", "settings") }, want: "created-via"},
 		{name: "creates as if by the API", change: func(o token) { o.Annotations = annotations("", "", "", "api") }, want: "created-via"},
 		{name: "edits", before: apiToken("", annotations("admin")), change: func(o token) { o.Spec.Description = "changed" }},
 		{name: "takes the credit later", before: apiToken("", nil), change: func(o token) { o.Annotations = annotations("jo@example.com") }, want: "created-by"},

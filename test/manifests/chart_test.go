@@ -135,6 +135,9 @@ func TestChartValues(t *testing.T) {
 	objects, stderr, err := template(t, chart, "--namespace=latchkey-system",
 		"--set=baseDomain=shop.test,routing=wildcard-ingress,ingress.class=traefik,ingress.tlsSecret=wildcard",
 		"--set=trustedProxies={10.0.0.0/8,192.168.0.0/16}",
+		"--set=oidc.issuerURL=https://id.example,oidc.clientID=latchkey,oidc.clientSecretFile=/etc/latchkey/oidc/client-secret,oidc.scopes={openid,email}",
+		"--set=oidc.usernameClaim=email,oidc.usernamePrefix=-,oidc.groupsClaim=roles,oidc.groupsPrefix=id:,oidc.caFile=/etc/latchkey/oidc/ca.crt",
+		"--set=oidc.trustPrompt=true,sessions.idle=10m,sessions.absolute=8h,sessions.recent=5m",
 		"--set=images.manager=m:1,images.apiserver=a:1,imagePullSecrets[0].name=pull",
 		"--set=replicas.manager=3,replicas.apiserver=4,replicas.portal=5,networkPolicies.enabled=false")
 	if err != nil {
@@ -150,6 +153,10 @@ func TestChartValues(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{
 		"BASE_DOMAIN": "shop.test", "ROUTING": "wildcard-ingress", "INGRESS_CLASS": "traefik", "INGRESS_TLS_SECRET": "wildcard",
 		"INGRESS_CLUSTER_ISSUER": "", "TRUSTED_PROXIES": "10.0.0.0/8,192.168.0.0/16",
+		"OIDC_ISSUER_URL": "https://id.example", "OIDC_CLIENT_ID": "latchkey", "OIDC_CLIENT_SECRET_FILE": "/etc/latchkey/oidc/client-secret",
+		"OIDC_CA_FILE": "/etc/latchkey/oidc/ca.crt", "OIDC_SCOPES": "openid,email",
+		"OIDC_USERNAME_CLAIM": "email", "OIDC_USERNAME_PREFIX": "-", "OIDC_GROUPS_CLAIM": "roles", "OIDC_GROUPS_PREFIX": "id:",
+		"OIDC_TRUST_PROMPT": "true", "SESSION_IDLE": "10m", "SESSION_ABSOLUTE": "8h", "SESSION_RECENT": "5m",
 	}, settings); diff != "" {
 		t.Errorf("settings:\n%s", diff)
 	}
@@ -178,6 +185,12 @@ func TestChartRefusesWrongValues(t *testing.T) {
 		"baseDomain=a.example,baseDomian=b":                                "baseDomian",
 		"baseDomain=a.example,ingress.tlsSecret=a,ingress.clusterIssuer=b": "ingress",
 		"baseDomain=a.example,replicas.portal=-1":                          "replicas",
+		"baseDomain=a.example,oidc.issuerURL=http://id.example":            "issuerURL",
+		"baseDomain=a.example,oidc.issuerURL=https://id.example":           "clientID",
+		"baseDomain=a.example,oidc.trustPrompt=perhaps":                    "trustPrompt",
+		"baseDomain=a.example,sessions.idle=30":                            "idle",
+		"baseDomain=a.example,sessions.absolute=1 day":                     "absolute",
+		"baseDomain=a.example,sessions.recent=-5m":                         "recent",
 	} {
 		_, stderr, err := template(t, chart, "--set="+values)
 		if err == nil || !strings.Contains(stderr, says) {

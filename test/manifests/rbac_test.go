@@ -22,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/session/ended"
+	"github.com/latchkey-dev/latchkey/internal/session/keyring"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
 
@@ -51,21 +53,25 @@ var rights = map[string]map[string]string{
 		"publicapis.latchkey.dev/status everywhere":                                "patch",
 		"rolebindings.rbac.authorization.k8s.io everywhere":                        "get list watch create patch delete",
 		"secrets in latchkey-records":                                              "get list watch create update delete",
+		"secrets in latchkey-system":                                               "create",
+		"secrets latchkey-session-keys in latchkey-system":                         "get list watch create update",
 		"services everywhere":                                                      read,
 		"tenants.latchkey.dev everywhere":                                          read,
 		"tenants.latchkey.dev/status everywhere":                                   "patch",
 	},
 	"latchkey-apiserver": serverRights,
 	"latchkey-portal": {
-		"apitokens.latchkey.dev everywhere":                    "get list watch create update delete",
-		"apitokens.latchkey.dev/status everywhere":             "patch",
-		"configmaps in latchkey-system":                        "list watch",
-		"endpointslices.discovery.k8s.io in latchkey-system":   "list watch",
-		"publicapis.latchkey.dev everywhere":                   "list watch",
-		"secrets in latchkey-records":                          "list watch",
-		"subjectaccessreviews.authorization.k8s.io everywhere": "create",
-		"tenants.latchkey.dev everywhere":                      "list watch",
-		"tokenreviews.authentication.k8s.io everywhere":        "create",
+		"apitokens.latchkey.dev everywhere":                     "get list watch create update delete",
+		"apitokens.latchkey.dev/status everywhere":              "patch",
+		"configmaps in latchkey-system":                         "list watch",
+		"configmaps latchkey-ended-sessions in latchkey-system": "get list watch update",
+		"endpointslices.discovery.k8s.io in latchkey-system":    "list watch",
+		"publicapis.latchkey.dev everywhere":                    "list watch",
+		"secrets in latchkey-records":                           "list watch",
+		"secrets latchkey-session-keys in latchkey-system":      "list watch",
+		"subjectaccessreviews.authorization.k8s.io everywhere":  "create",
+		"tenants.latchkey.dev everywhere":                       "list watch",
+		"tokenreviews.authentication.k8s.io everywhere":         "create",
 	},
 	// Pods of the namespace that name no account get this one.
 	"default": {},
@@ -123,6 +129,8 @@ var (
 		{Group: "authentication.k8s.io", Resource: "uids"}:                           {"impersonate"},
 		{Group: "certificates.k8s.io", Resource: "signers"}:                          {"approve", "sign", "attest"},
 		{Group: "coordination.k8s.io", Resource: "leases", Name: "latchkey-manager"}: verbs,
+		{Resource: "secrets", Name: keyring.SecretName}:                              verbs,
+		{Resource: "configmaps", Name: ended.ConfigMapName}:                          verbs,
 		{Resource: "secrets", Name: "ingress-tls"}:                                   verbs,
 	}
 )

@@ -61,6 +61,7 @@ func TestGuides(t *testing.T) {
 		},
 		{name: "token-api", after: `kubectl get apitoken warehouse -n tenant-acme -o jsonpath='{.spec.revoked}' | grep -q true; curl -sS -H "Authorization: token $TOKEN" "$API/token" | grep -q token-revoked`},
 		{name: "publish-your-api", after: publishedClient},
+		{name: "settings", before: aBrowser, after: `grep -qi '^set-cookie: __Host-latchkey-session=' headers; kubectl get tenant acme -o yaml | grep -q oidc:acme-admins`},
 		{name: "gitops", after: `[ -n "$TOKEN" ]; ! kubectl get apitoken nightly`},
 	} {
 		t.Run(guide.name, func(t *testing.T) {
@@ -75,6 +76,24 @@ func TestGuides(t *testing.T) {
 		})
 	}
 }
+
+// aBrowser signs in by what kubectl latchkey settings would open in one: it posts the
+// form of the page on loopback, and the one that Settings asks with whether to go on.
+const aBrowser = `
+cat >browser <<'END'
+#!/bin/bash
+set -euo pipefail
+value() { sed -n "s|.*$1=\"\([^\"]*\)\".*|\1|p" | head -1; }
+page=$(curl -sS --fail "$1")
+action=$(value action <<<"$page")
+asked=$(curl -sS --fail --data-urlencode "token=$(value 'name="token" value' <<<"$page")" \
+  -H "Origin: null" -H "Sec-Fetch-Site: cross-site" "$action")
+curl -sS --fail -D headers -o /dev/null --data-urlencode "token=$(value 'name="token" value' <<<"$asked")" \
+  -H "Origin: ${action%/settings/*}" -H "Sec-Fetch-Site: same-origin" "$action"
+END
+chmod +x browser
+export BROWSER=$PWD/browser
+`
 
 // publishedClient compiles the client that the guide generates, and calls the API
 // with it.

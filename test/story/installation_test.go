@@ -36,6 +36,7 @@ type installation struct {
 		MemberKubeconfig string            `json:"memberKubeconfig"`
 		CAFile           string            `json:"caFile"`
 		Curl             map[string]string `json:"curl"`
+		Settings         string            `json:"settings"`
 	}
 }
 
@@ -45,7 +46,8 @@ func start(t *testing.T) *installation {
 	return startAt(t, baseDomain)
 }
 
-func startAt(t *testing.T, baseDomain string) *installation {
+// startAt is start with the base domain, and with more in the environment.
+func startAt(t *testing.T, baseDomain string, environment ...string) *installation {
 	t.Helper()
 	i := &installation{dir: filepath.Join(t.TempDir(), "run"), output: &buffer{}}
 	program := filepath.Join(t.TempDir(), "latchkey-run")
@@ -57,6 +59,7 @@ func startAt(t *testing.T, baseDomain string) *installation {
 	run := exec.Command(program)
 	run.Dir = controlplane.Root()
 	run.Env = append(os.Environ(), "HTTP_PORT=0", "HTTPS_PORT=0", "BASE_DOMAIN="+baseDomain, "RUN_DIR="+i.dir)
+	run.Env = append(run.Env, environment...)
 	run.Stdout, run.Stderr = i.output, i.output
 	if err := run.Start(); err != nil {
 		t.Fatal(err)

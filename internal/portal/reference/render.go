@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/portal/assets"
+	"github.com/latchkey-dev/latchkey/internal/portal/wording"
 	"github.com/latchkey-dev/latchkey/internal/splice"
 )
 
@@ -20,7 +19,7 @@ var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"lower": strings.ToLower,
-	"span":  span,
+	"span":  wording.Span,
 	"words": http.StatusText,
 }).Parse(pageSource))
 
@@ -122,25 +121,4 @@ func groups(operations []Operation) ([]group, error) {
 		all[i].Operations = append(all[i].Operations, operation{o, description})
 	}
 	return all, nil
-}
-
-// span writes a duration as people say it: in days where it is whole days.
-func span(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d%day == 0:
-		return count(int(d/day), "day")
-	case d%time.Hour == 0:
-		return count(int(d/time.Hour), "hour")
-	case d%time.Minute == 0:
-		return count(int(d/time.Minute), "minute")
-	}
-	return d.String()
-}
-
-func count(n int, unit string) string {
-	if n == 1 {
-		return "1 " + unit
-	}
-	return strconv.Itoa(n) + " " + unit + "s"
 }

@@ -1,0 +1,164 @@
+package selfservice
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/problem"
+	"github.com/latchkey-dev/latchkey/internal/session"
+	"github.com/latchkey-dev/latchkey/internal/signin"
+)
+
+const (
+	// flowCookie begins the names of the cookies that keep sign-ins under way, one each,
+	// so that several tabs do not get in each other's way.
+	flowCookie = session.CookiePrefix + "sign-in-"
+	// flowName is how many characters of the state follow: enough that two differ.
+	flowName = 8
+	// maxFlows is how many a browser may have under way. Who has begun more has given
+	// them up, and their cookies would fill the requests' headers.
+	maxFlows = 5
+	// purposeFlow is what the cookies are sealed for.
+	purposeFlow = "sign-in"
+)
+
+// flow is a sign-in under way, as its cookie keeps it.
+type flow struct {
+	signin.Flow
+	// After is the page to go to afterwards.
+	After string `json:"p"`
+}
+
+// redirectURI is where the identity provider sends people back to. It has to know it
+// exactly as it is.
+func (v *visit) redirectURI() string { return v.Origin + v.path(pathCallback) }
+
+// beginOIDC sends the browser to the identity provider.
+func (v *visit) beginOIDC() *problem.Problem {
+	query := v.r.URL.Query()
+	after := returnPath(v.API.SettingsPath, query.Get(paramReturn))
+	v.again = query.Get(paramRecent) != ""
+	provider := v.handler.config.Provider
+	if provider == nil {
+		return v.refuseSignIn(http.StatusNotFound, after, textNoProvider, problem.NotFound)
+	}
+	location, begun, err := provider.Begin(v.r.Context(), v.redirectURI(), v.again)
+	if err != nil {
+		return v.refuseProvider(after, err)
+	}
+	sealed, err := v.handler.config.Sessions.Seal(purposeFlow, string(v.Tenant.UID), flow{begun, after}, begun.BegunAt.Add(signin.MaxFlow))
+	if err != nil {
+		return unavailable(err)
+	}
+	v.forgetFlows()
+	v.setFlow(flowCookie+begun.State[:flowName], sealed, signin.MaxFlow)
+	return v.redirect(location)
+}
+
+// setFlow keeps a flow, or forgets one where age is negative. Lax lets the cookie come
+// along when the provider sends the browser back, which a Strict one would not.
+func (v *visit) setFlow(name, value string, age time.Duration) {
+	http.SetCookie(v.w, &http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: int(age.Seconds()), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// forgetFlows forgets the sign-ins under way, should they have become too many.
+func (v *visit) forgetFlows() {
+	var names []string
+	for _, cookie := range v.r.Cookies() {
+		if strings.HasPrefix(cookie.Name, flowCookie) {
+			names = append(names, cookie.Name)
+		}
+	}
+	if len(names) < maxFlows {
+		return
+	}
+	for _, name := range names {
+		v.setFlow(name, "", -time.Second)
+	}
+}
+
+// takeFlow returns the sign-in that the state belongs to, in this browser. Its cookie
+// goes: nothing is finished twice.
+func (v *visit) takeFlow(state string) (begun flow, err error) {
+	if len(state) < flowName {
+		return begun, session.ErrNone
+	}
+	name := flowCookie + state[:flowName]
+	cookie, err := v.r.Cookie(name)
+	if err != nil {
+		return begun, session.ErrNone
+	}
+	v.setFlow(name, "", -time.Second)
+	err = v.handler.config.Sessions.Open(purposeFlow, string(v.Tenant.UID), cookie.Value, &begun)
+	return begun, err
+}
+
+// finishOIDC signs in whom the identity provider sent back.
+func (v *visit) finishOIDC() *problem.Problem {
+	provider := v.handler.config.Provider
+	if provider == nil {
+		return problem.NotFound
+	}
+	query := v.r.URL.Query()
+	begun, err := v.takeFlow(query.Get("state"))
+	switch {
+	case errors.Is(err, session.ErrUnavailable):
+		return unavailable(err)
+	case err != nil || begun.RedirectURI != v.redirectURI():
+		// Not counted: any page can send a browser here.
+		return v.refuseSignIn(http.StatusForbidden, v.API.SettingsPath, textSignInRefused, refusedSignIn(err))
+	case v.Attempts.Exhausted():
+		return problem.TooManyBadTokens
+	}
+	after := returnPath(v.API.SettingsPath, begun.After)
+	v.again = begun.Again
+	select {
+	case v.handler.exchanges <- struct{}{}:
+		defer func() { <-v.handler.exchanges }()
+	default:
+		return v.refuseSignIn(http.StatusServiceUnavailable, after, textProviderBusy, &problem.Problem{
+			Code: problem.CodeRateLimited, Status: http.StatusServiceUnavailable, Title: textProviderBusy,
+		})
+	}
+	identity, err := provider.Finish(v.r.Context(), begun.Flow, query)
+	if err != nil {
+		return v.refuseProvider(after, err)
+	}
+	return v.start(identity, after)
+}
+
+// refuseFlow counts a sign-in that was refused, and shows the sign-in again.
+func (v *visit) refuseFlow(after, text string, cause error) *problem.Problem {
+	v.handler.config.Logger.Warn("a sign-in was refused", "tenant", v.Tenant.Name, "client", v.Address.String(), "error", cause)
+	if !v.Attempts.Failed() {
+		return problem.TooManyBadTokens
+	}
+	return v.refuseSignIn(http.StatusForbidden, after, text, refusedSignIn(cause))
+}
+
+func refusedSignIn(cause error) *problem.Problem {
+	return &problem.Problem{Code: problem.CodeForbidden, Status: http.StatusForbidden, Title: "The sign-in was refused", Cause: cause}
+}
+
+// refuseProvider says why the identity provider signed nobody in.
+func (v *visit) refuseProvider(after string, err error) *problem.Problem {
+	switch {
+	case errors.Is(err, signin.ErrNotRecent):
+		return v.refuseFlow(after, textNotRecent, err)
+	case errors.Is(err, signin.ErrAccount):
+		return v.refuseFlow(after, textAccount, err)
+	case errors.Is(err, signin.ErrDenied):
+		return v.refuseFlow(after, textProviderNo, err)
+	case errors.Is(err, signin.ErrRefused):
+		return v.refuseFlow(after, textSignInRefused, err)
+	}
+	v.handler.config.Logger.Error("the identity provider can't be used", "tenant", v.Tenant.Name, "error", err)
+	v.w.Header().Set("Retry-After", "5")
+	return v.refuseSignIn(http.StatusServiceUnavailable, after, textProviderDown, &problem.Problem{
+		Code: problem.CodeStale, Status: http.StatusServiceUnavailable, Title: textProviderDown, Cause: err,
+	})
+}
