@@ -1,0 +1,213 @@
+package attacks
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/wiretest"
+)
+
+// slowClient holds a connection for as long as it can.
+type slowClient struct {
+	name string
+	tls  bool
+	// begin is sent at once, and trickle again and again after it.
+	begin   func(w *world) string
+	trickle string
+	// status is what the server answers before it ends the connection, or 0 where there
+	// is no request to answer.
+	status int
+}
+
+var slowClients = []slowClient{
+	{name: "says nothing", begin: func(*world) string { return "" }},
+	{name: "headers without an end", trickle: "X-Slow: b\r\n", begin: func(*world) string { return "GET " + endpoint + " HTTP/1.1\r\nHost: " + host("acme") + "\r\n" }},
+	{name: "one letter at a time", trickle: "a", begin: func(*world) string { return "GET /" }},
+	{name: "body that does not come", status: http.StatusRequestTimeout, begin: func(w *world) string { return w.post("globex", "globex") }},
+	{name: "body without a token", status: http.StatusUnauthorized, trickle: "x", begin: func(w *world) string { return w.post("globex", "acme") }},
+	{name: "idle after a request", status: http.StatusOK, begin: func(w *world) string { return claims[0].request("globex", w.tokens["globex"], "", "") }},
+	{name: "TLS without a handshake", tls: true, begin: func(*world) string { return "" }},
+	{name: "TLS handshake without an end", tls: true, trickle: "\x00", begin: func(*world) string { return "\x16\x03\x01\x10\x00" }},
+}
+
+// post is a request that announces a body of a megabyte.
+func (w *world) post(tenant, owner string) string {
+	return "POST " + endpoint + " HTTP/1.1\r\nHost: " + host(tenant) + "\r\nContent-Length: 1048576\r\nAuthorization: token " + w.tokens[owner] + "\r\n\r\n"
+}
+
+// Slow clients hold connections for as long as the limits say, however many they are,
+// and nobody else waits for them.
+func TestSlowClients(t *testing.T) {
+	w := newWorld(t)
+	const timeout = "4s"
+	s := w.startServer(t, "--log-level=ERROR", "--max-bad-tokens-per-minute=0", "--max-requests-per-tenant=0", "--header-timeout="+timeout, "--body-timeout="+timeout, "--idle-timeout="+timeout)
+	each := 100
+	if long() {
+		each = 1000
+	}
+	values, _, err := s.metrics(t)
+	must(t, err)
+	goroutines := values["go_goroutines"]
+	grown, good := s.peak(t), goodTraffic(t, s, w.tokens["acme"])
+	var running sync.WaitGroup
+	for _, c := range slowClients {
+		for range each {
+			running.Go(func() {
+				if err := c.hold(t, w, s); err != nil {
+					t.Errorf("%s: %v", c.name, err)
+				}
+			})
+		}
+	}
+	for range each {
+		running.Go(func() {
+			if err := s.holdHTTP2(t); err != nil {
+				t.Errorf("HTTP/2: %v", err)
+			}
+		})
+	}
+	running.Wait()
+	connections := each * (len(slowClients) + 1)
+	if grew := grown(); grew > 32*mib+float64(connections*64<<10) {
+		t.Errorf("for %d connections resident memory grew by %.1f MiB", connections, grew/mib)
+	} else {
+		t.Logf("%d slow connections, each ended by the server; resident memory grew by %.1f MiB at most, %.1f KiB for each", connections, grew/mib, grew/1024/float64(connections))
+	}
+	t.Logf("meanwhile %s", good())
+	testenv.Eventually(t, func() error {
+		values, _, err := s.metrics(t)
+		if err == nil && values["go_goroutines"] > goroutines+10 {
+			err = fmt.Errorf("%v goroutines, %v before", values["go_goroutines"], goroutines)
+		}
+		return err
+	})
+	w.take(t)
+}
+
+// hold holds a connection until the server ends it.
+func (c *slowClient) hold(t *testing.T, w *world, s *apiServer) error {
+	address := s.address
+	if c.tls {
+		address = s.tls
+	}
+	connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	if err := connection.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(connection, c.begin(w)); err != nil {
+		return err
+	}
+	stop := trickle(connection, c.trickle)
+	defer stop()
+	if c.status == 0 {
+		// There may be an answer to what came, which is no request.
+		start, err := io.ReadAll(connection)
+		if bytes.HasPrefix(start, []byte("HTTP/1.1 2")) {
+			return fmt.Errorf("answered %q", start)
+		}
+		return timedOut(err)
+	}
+	replies, err := wiretest.ReadReplies(connection, nil)
+	if err != nil {
+		return err
+	}
+	if len(replies) != 1 || replies[0].Status != c.status {
+		return fmt.Errorf("answered %+v, want %d", replies, c.status)
+	}
+	return nil
+}
+
+// timedOut leaves of an error only that the server did not end the connection.
+func timedOut(err error) error {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
+		return err
+	}
+	return nil
+}
+
+// notEnded leaves of an error what is no end of the connection by the server: on a busy
+// machine a client is slower than it means to be.
+func notEnded(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return nil
+	}
+	return err
+}
+
+// trickle writes the text again and again until it can't, or stop is called.
+func trickle(to io.Writer, text string) (stop func()) {
+	if text == "" {
+		return func() {}
+	}
+	end := make(chan struct{})
+	go func() {
+		pace := time.NewTicker(100 * time.Millisecond)
+		defer pace.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-pace.C:
+			}
+			if _, err := io.WriteString(to, text); err != nil {
+				return
+			}
+		}
+	}()
+	return func() { close(end) }
+}
+
+// holdHTTP2 holds a connection of HTTP/2 with a header block that does not end.
+func (s *apiServer) holdHTTP2(t *testing.T) error {
+	connection, err := s.dialHTTP2(t, "acme")
+	if err != nil {
+		return notEnded(err)
+	}
+	defer connection.Close()
+	framer := http2.NewFramer(connection, bufio.NewReader(connection))
+	if err := errors.Join(framer.WriteSettings(), framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0x82}})); err != nil {
+		return notEnded(err)
+	}
+	for {
+		_, err := framer.ReadFrame()
+		if err != nil {
+			return timedOut(err)
+		}
+	}
+}
+
+// dialHTTP2 makes a connection of HTTP/2 for the tenant's host.
+func (s *apiServer) dialHTTP2(t *testing.T, tenant string) (net.Conn, error) {
+	// The certificate is the test's own, and not what it is about.
+	dialer := &tls.Dialer{Config: &tls.Config{ServerName: host(tenant), InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}}
+	connection, err := dialer.DialContext(t.Context(), "tcp", s.tls)
+	if err != nil {
+		return nil, err
+	}
+	if protocol := connection.(*tls.Conn).ConnectionState().NegotiatedProtocol; protocol != "h2" {
+		return nil, errors.Join(fmt.Errorf("the protocol is %q", protocol), connection.Close())
+	}
+	err = connection.SetDeadline(time.Now().Add(2 * time.Minute))
+	if err == nil {
+		_, err = io.WriteString(connection, http2.ClientPreface)
+	}
+	return connection, err
+}
