@@ -38,6 +38,10 @@ type bench struct {
 	backend  *child
 	programs string
 	shared   *cluster
+	// whole starts all of the control plane, so that deleted namespaces end too.
+	whole bool
+	// elect has managers elect a leader.
+	elect bool
 	// checkCost is what the check of a token takes, if it was measured.
 	checkCost time.Duration
 

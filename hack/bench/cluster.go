@@ -36,10 +36,12 @@ type cluster struct {
 	manager *manager
 	// kubeconfigs are the files with the access of our ServiceAccounts.
 	kubeconfigs map[string]string
-	// tenants is how many there are for large numbers of tokens, and issued are
-	// the tokens that work.
-	tenants int
-	issued  []issuedToken
+	// made are the tenants for large numbers of tokens, by their number, and issued
+	// are the tokens that work.
+	made   map[int]bool
+	issued []issuedToken
+	// perTenant is how many tokens a tenant gets before the next one is made.
+	perTenant int
 }
 
 func (b *bench) startCluster(ctx context.Context, name string) (*cluster, error) {
@@ -48,12 +50,12 @@ func (b *bench) startCluster(ctx context.Context, name string) (*cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{bench: b, dir: b.path(name), kubeconfigs: map[string]string{}}
+	c := &cluster{bench: b, dir: b.path(name), kubeconfigs: map[string]string{}, made: map[int]bool{}, perTenant: tokensPerTenant}
 	logs := b.path("logs", name)
 	if err := errors.Join(os.Mkdir(c.dir, 0o700), os.Mkdir(logs, 0o700)); err != nil {
 		return nil, err
 	}
-	c.plane, err = controlplane.Start(ctx, controlplane.Options{Binaries: binaries, Dir: c.dir, LogDir: logs})
+	c.plane, err = controlplane.Start(ctx, controlplane.Options{Binaries: binaries, Dir: c.dir, LogDir: logs, ControllerManager: b.whole})
 	if err != nil {
 		return nil, err
 	}

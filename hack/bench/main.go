@@ -3,8 +3,9 @@
 // hits all alike. docs/benchmarks.md explains the tables.
 //
 //	bench [flags]                 measures and prints tables
+//	bench scale [flags]           measures one large installation
 //	bench profile [flags]         writes a CPU profile of one subject under load
-//	bench serve SUBJECT [flags]   is one of the subjects; the other two start it
+//	bench serve SUBJECT [flags]   is one of the subjects; the others start it
 package main
 
 import (
@@ -41,6 +42,8 @@ func dispatch(ctx context.Context, args []string) error {
 			return serve(ctx, args[1:])
 		case "profile":
 			return profile(ctx, args[1:], os.Stdout)
+		case "scale":
+			return scale(ctx, args[1:], os.Stdout)
 		}
 	}
 	return run(ctx, args, os.Stdout)

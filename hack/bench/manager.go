@@ -21,38 +21,45 @@ func (c *cluster) startManager(ctx context.Context) error {
 	if c.manager != nil {
 		return nil
 	}
-	program, err := c.bench.program(ctx, "manager")
+	m, err := c.launchManager(ctx)
 	if err != nil {
 		return err
+	}
+	c.manager = m
+	return m.idle(ctx, len(c.issued))
+}
+
+// launchManager starts a manager and waits until it says that it is ready, which it
+// is before it leads.
+func (c *cluster) launchManager(ctx context.Context) (*manager, error) {
+	program, err := c.bench.program(ctx, "manager")
+	if err != nil {
+		return nil, err
 	}
 	kubeconfig, err := c.kubeconfig(ctx, "latchkey-manager")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	health, err := freeAddress()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	metrics, err := freeAddress()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s, err := c.bench.start(anyCore, process.Command{
 		Path: program,
 		Args: []string{
-			"--kubeconfig=" + kubeconfig, "--base-domain=" + baseDomain, "--leader-elect=false",
+			"--kubeconfig=" + kubeconfig, "--base-domain=" + baseDomain, fmt.Sprintf("--leader-elect=%t", c.bench.elect),
 			"--health-listen=" + health, "--metrics-listen=" + metrics, "--log-level=WARN",
 		},
 		LogFile: c.bench.log("manager"),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.manager = &manager{child: s, metrics: "http://" + metrics + "/metrics"}
-	if err := s.ready(ctx, "http://"+health+"/readyz"); err != nil {
-		return err
-	}
-	return c.manager.idle(ctx, len(c.issued))
+	return &manager{child: s, metrics: "http://" + metrics + "/metrics"}, s.ready(ctx, "http://"+health+"/readyz")
 }
 
 func (c *cluster) stopManager() error {

@@ -141,6 +141,11 @@ func (r *report) finish(jsonFile, markdownFile string) error {
 			return err
 		}
 	}
+	return r.write(jsonFile, markdownFile)
+}
+
+// write writes the figures so far to the files that are named.
+func (r *report) write(jsonFile, markdownFile string) error {
 	if jsonFile != "" {
 		content, err := json.MarshalIndent(r, "", "  ")
 		if err != nil {

@@ -198,13 +198,18 @@ func (e *effects) remove(ctx context.Context, object *v1alpha1.ApiToken, still b
 // follow sends one request after the other until the token is accepted, or no
 // more, and notes how long that took.
 func (e *effects) follow(ctx context.Context, what string, issued issuedToken, accepted bool) error {
+	return e.followFor(ctx, effectLimit, what, issued, accepted)
+}
+
+// followFor is follow for what may take longer.
+func (e *effects) followFor(ctx context.Context, limit time.Duration, what string, issued issuedToken, accepted bool) error {
 	started := time.Now()
-	_ = e.conn.SetDeadline(started.Add(effectLimit))
+	_ = e.conn.SetDeadline(started.Add(limit))
 	question := issued.request("/api/v1/token")
 	for ctx.Err() == nil {
 		a, err := e.conn.exchange(question)
 		if err != nil {
-			return fmt.Errorf("%s: not within %s: %w", what, effectLimit, err)
+			return fmt.Errorf("%s: not within %s: %w", what, limit, err)
 		}
 		switch {
 		case a.status != http.StatusOK && a.status != http.StatusUnauthorized:

@@ -126,7 +126,9 @@ func (w *writer) begin(ctx context.Context) error {
 		return err
 	}
 	w.undone = []func(context.Context) error{
-		func(ctx context.Context) error { return w.cluster.client.Create(ctx, secret) },
+		func(ctx context.Context) error { // where a manager runs, it may have been sooner
+			return client.IgnoreAlreadyExists(w.cluster.client.Create(ctx, secret))
+		},
 		func(ctx context.Context) error { return w.cluster.client.Delete(ctx, object) },
 		func(ctx context.Context) error { return client.IgnoreNotFound(w.cluster.client.Delete(ctx, secret)) },
 	}

@@ -24,7 +24,7 @@ import (
 const (
 	// concurrency is how many writes are under way at a time.
 	concurrency = 64
-	// tokensPerTenant is how many tokens a tenant gets before the next one is made.
+	// tokensPerTenant is how many tokens a tenant gets in the bench.
 	tokensPerTenant = 1000
 	// growth is how many tokens are made before progress is told.
 	growth = 2500
@@ -91,12 +91,12 @@ type prepared struct {
 func (c *cluster) prepare(ctx context.Context, n int) (*prepared, error) {
 	p := &prepared{}
 	for serial := len(c.issued); serial < len(c.issued)+n; serial++ {
-		tenant := serial / tokensPerTenant
-		if tenant >= c.tenants {
+		tenant := serial / c.perTenant
+		if !c.made[tenant] {
 			if err := c.addTenant(ctx, fleetTenant(tenant)); err != nil {
 				return nil, err
 			}
-			c.tenants++
+			c.made[tenant] = true
 		}
 		issued, object, err := newApiToken(fleetTenant(tenant), fmt.Sprintf("token-%06d", serial))
 		if err != nil {
