@@ -89,6 +89,10 @@ scale: need-go ## Measure 100,000 tokens of 1,000 tenants on one control plane; 
 scan: need-go ## Take 1,000 tokens from issuing to their end, and search all that is written meanwhile for them
 	@KUBEBUILDER_ASSETS=$$(bash hack/controlplane/build.sh) go test -count=1 -timeout 90m -run TestNoPlaintextIsWritten -v ./test/plaintext -lifecycles=1000
 
+.PHONY: faults
+faults: need-go ## Break what Latchkey depends on while requests go on, and count wrong accepts; ONLY=etcd runs some, FAULTS_FLAGS='-markdown=FILE' keeps the table
+	@go test -count=1 -timeout=90m -v -run='^TestFaults$$/$(ONLY)' ./test/faults -args -full $(FAULTS_FLAGS)
+
 .PHONY: generate
 generate: need-go ## Generate deepcopy functions and apply configurations from api/, and the portal's server from its OpenAPI document
 	go tool -modfile=hack/tools/oapi-codegen/go.mod oapi-codegen -config internal/portal/tokenapi/oapi-codegen.yaml internal/portal/tokenapi/openapi.yaml

@@ -61,6 +61,10 @@ const LongestTakeover = longestRetry + leaseDuration + longestRetry
 // writes; a kube-apiserver takes about a thousand a second.
 const workers = 64
 
+// DefaultReconcileTimeout is that of Options.ReconcileTimeout: as long as a kube-apiserver
+// lets a request live (its --request-timeout).
+const DefaultReconcileTimeout = time.Minute
+
 // Options are what an installation says of its manager.
 type Options struct {
 	// Tenant is what the installation says of its tenants.
@@ -82,6 +86,10 @@ type Options struct {
 	Logger logr.Logger
 	// Clock tells the time; nil means the system's.
 	Clock clock.PassiveClock
+	// ReconcileTimeout bounds one attempt to reconcile an object, which is then made again:
+	// client-go waits for ever for the answer to a write that was lost on a connection that
+	// stays alive. 0 means DefaultReconcileTimeout.
+	ReconcileTimeout time.Duration
 	// SkipNameValidation permits several managers in one process, for tests.
 	SkipNameValidation bool
 }
@@ -105,7 +113,10 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 		LeaseDuration:                 new(leaseDuration),
 		RenewDeadline:                 new(renewDeadline),
 		RetryPeriod:                   new(retryPeriod),
-		Controller:                    config.Controller{SkipNameValidation: &o.SkipNameValidation},
+		Controller: config.Controller{
+			SkipNameValidation:    &o.SkipNameValidation,
+			ReconciliationTimeout: cmp.Or(o.ReconcileTimeout, DefaultReconcileTimeout),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)

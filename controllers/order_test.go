@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers"
 	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
@@ -127,6 +128,29 @@ func TestNoRecordWithoutStatus(t *testing.T) {
 		t.Errorf("the manager wrote %q, want %q", got, want)
 	}
 	awaitRecord(t, object)
+}
+
+// A write that gets lost on a connection that stays alive is not waited for without end.
+func TestALostWriteIsMadeAgain(t *testing.T) {
+	sent := writesOf(t)
+	var lost atomic.Int32
+	swallow := func(next http.RoundTripper) http.RoundTripper {
+		return sent.wrap(roundTripper(func(request *http.Request) (*http.Response, error) {
+			isStatus := request.Method != http.MethodGet && strings.HasSuffix(request.URL.Path, "/namespaces/"+sent.namespace+"/apitokens/ci/status")
+			if isStatus && lost.Add(1) == 1 {
+				<-request.Context().Done()
+				return nil, request.Context().Err()
+			}
+			return next.RoundTrip(request)
+		}))
+	}
+	startManagerThrough(t, swallow, func(o *controllers.Options) { o.ReconcileTimeout = 2 * time.Second })
+	object := issued(t, readyTenant(t), "ci", v1alpha1.ApiTokenSpec{})
+	awaitRecord(t, object)
+	want := []string{statusWrite, statusWrite, recordWrite}
+	if got, _ := sent.since(0); !slices.Equal(got, want) {
+		t.Errorf("the manager wrote %q, want %q", got, want)
+	}
 }
 
 // gate holds the writes of records, from the call of shut until that of open.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
@@ -111,11 +110,8 @@ func (b *bench) helpers() []int { return []int{b.backend.pid()} }
 func (b *bench) program(ctx context.Context, name string) (string, error) {
 	if b.programs == "" {
 		dir := b.path("bin")
-		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "./cmd/apiserver", "./cmd/manager")
-		cmd.Dir = controlplane.Root()
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the images
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build apiserver and manager: %w\n%s", err, out)
+		if err := controlplane.BuildPrograms(ctx, dir, "./cmd/apiserver", "./cmd/manager"); err != nil {
+			return "", err
 		}
 		b.programs = dir
 	}

@@ -13,8 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -105,14 +103,8 @@ func (c *cluster) kubeconfig(ctx context.Context, account string) (string, error
 	if err != nil {
 		return "", err
 	}
-	const name = "bench"
-	config := clientcmdapi.NewConfig()
-	config.Clusters[name] = &clientcmdapi.Cluster{Server: access.Host, CertificateAuthorityData: access.CAData}
-	config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: access.BearerToken}
-	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
-	config.CurrentContext = name
 	file := filepath.Join(c.dir, account+".kubeconfig")
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
+	if err := controlplane.SaveKubeconfig(file, account, v1alpha1.SystemNamespace, access); err != nil {
 		return "", err
 	}
 	c.kubeconfigs[account] = file

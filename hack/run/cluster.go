@@ -35,7 +35,7 @@ func (s *session) startControlPlane(ctx context.Context) error {
 			_ = killPrograms(s.files) // none of them can end in order without the others
 		}
 	}()
-	return writeKubeconfig(s.files.kubeconfig(), "admin", "default", s.controlPlane.Config)
+	return controlplane.SaveKubeconfig(s.files.kubeconfig(), "admin", "default", s.controlPlane.Config)
 }
 
 // abortable kills what the work starts as soon as ctx ends: Kubernetes' test

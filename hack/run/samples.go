@@ -90,7 +90,7 @@ func (s *session) issue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeKubeconfig(s.files.memberKubeconfig(), memberName, tenantNamespace, config); err != nil {
+	if err := controlplane.SaveKubeconfig(s.files.memberKubeconfig(), memberName, tenantNamespace, config); err != nil {
 		return err
 	}
 	if err := eventually(ctx, s.memberMayIssue); err != nil {

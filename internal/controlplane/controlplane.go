@@ -62,6 +62,8 @@ type ControlPlane struct {
 	environment       *envtest.Environment
 	apiServer         *envtest.APIServer
 	controllerManager *process.Process
+	// components are the processes that were handed out, last the latest.
+	components []*Component
 }
 
 // Binaries finds the control plane's binaries: in KUBEBUILDER_ASSETS, or built
@@ -223,6 +225,9 @@ func (cp *ControlPlane) Stop() error {
 	var err error
 	if cp.controllerManager != nil {
 		err = cp.controllerManager.Stop(stopTimeout)
+	}
+	for _, c := range cp.components {
+		err = errors.Join(err, c.stop())
 	}
 	return errors.Join(err, cp.environment.Stop())
 }
