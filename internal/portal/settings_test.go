@@ -53,10 +53,10 @@ func TestSettingsStory(t *testing.T) {
 	other.Set("description", "something else")
 	v.post("/settings/tokens", other).revealsNothing().page(http.StatusConflict, "There is a token of this name", `value="something else"`)
 	v.get("/settings").revealsNothing().page(http.StatusOK, "/settings/tokens/ci", "ada@example.com", "orders:read")
-	v.get("/settings/tokens/ci").revealsNothing().page(http.StatusOK, stored.Spec.Credential.ID, "grace")
+	v.get("/settings/tokens/ci").revealsNothing().page(http.StatusOK, stored.Spec.Credential.ID, "grace", "On the Settings page.")
 
 	// Rotated with an overlap both work; the same form again does nothing.
-	v.get("/settings/tokens/ci/rotate").page(http.StatusOK, `value="`+stored.Spec.Credential.ID+`"`, `value="1h"`)
+	v.get("/settings/tokens/ci/rotate").page(http.StatusOK, `value="`+stored.Spec.Credential.ID+`"`, `value="1h"`, `value="24h" checked`)
 	rotate := url.Values{"credential": {stored.Spec.Credential.ID}, "overlap": {"1h"}}
 	second := v.post("/settings/tokens/ci/rotate", rotate).reveals(i)
 	for _, plaintext := range []string{first, second} {
@@ -65,6 +65,7 @@ func TestSettingsStory(t *testing.T) {
 		}
 	}
 	v.post("/settings/tokens/ci/rotate", rotate).revealsNothing().page(http.StatusConflict, "done already")
+	v.get("/settings?q="+strings.Split(first, "_")[1]).page(http.StatusOK, "/settings/tokens/ci")
 	v.post("/settings/tokens/ci/rotate", url.Values{"credential": {i.stored("acme", "ci").Spec.Credential.ID}, "overlap": {"2h"}}).revealsNothing().page(http.StatusUnprocessableEntity, "Choose one of the times")
 	v.post("/settings/tokens/ci/rotate", url.Values{"overlap": {"1h"}}).revealsNothing().page(http.StatusBadRequest)
 	v.get("/settings/tokens/ci").page(http.StatusOK, stored.Spec.Credential.ID, "/settings/tokens/ci/drop-previous")
@@ -73,6 +74,11 @@ func TestSettingsStory(t *testing.T) {
 	i.ended("acme", first, "token-revoked")
 	v.get("/settings/tokens/ci?done=dropped").page(http.StatusOK, "no longer works")
 	v.get("/settings/tokens/ci?done=%3Cscript%3E").page(http.StatusOK)
+	for _, lie := range []string{"/settings/tokens/ci?done=revoked", "/settings?done=revoked"} {
+		if content := v.get(lie).page(http.StatusOK); strings.Contains(content, "The token is revoked") {
+			t.Errorf("a link to %s says what is not so", lie)
+		}
+	}
 
 	v.get("/settings/tokens/ci/revoke").page(http.StatusOK, "Revoke")
 	v.post("/settings/tokens/ci/revoke", url.Values{"name": {"cd"}}).page(http.StatusUnprocessableEntity, "not the token's name", `value="cd"`)

@@ -20,9 +20,12 @@ func (s *settings) looks(t *testing.T) {
 		t.Errorf("the list is %s", text)
 	}
 	s.wantAccessible(p)
-	for _, offer := range []string{`a[href="/settings/tokens/new"]`, `a[href$="/rotate"]`, `a[href$="/revoke"]`} {
-		if browsertest.Eval[bool](p, fmt.Sprintf("document.querySelector(%q) !== null", offer)) {
-			t.Errorf("is offered %s", offer)
+	for path, offers := range map[string][]string{"": {`a[href="/settings/tokens/new"]`}, "/tokens/adas": {`a[href$="/rotate"]`, `a[href$="/revoke"]`}} {
+		p.Go(s.page + path)
+		for _, offer := range offers {
+			if browsertest.Eval[bool](p, fmt.Sprintf("document.querySelector(%q) !== null", offer)) {
+				t.Errorf("is offered %s", offer)
+			}
 		}
 	}
 	for path, form := range map[string]url.Values{
@@ -70,7 +73,7 @@ func (s *settings) belongsElsewhere(t *testing.T) {
 	}
 	s.wantAccessible(p)
 	// The session is of the one host: nothing of it is sent to another, or believed there.
-	p = browsertest.Open(t, strings.Replace(s.page, "acme.", "globex.", 1), browsertest.Options{})
+	p = p.Tab(strings.Replace(s.page, "acme.", "globex.", 1))
 	p.Wait(`location.pathname === "/settings/sign-in"`)
 }
 

@@ -15,7 +15,9 @@ import (
 // Who did it is a claim of who wrote the annotations.
 func activity(t *v1alpha1.ApiToken) []settings.Event {
 	by := func(annotation string) string { return t.Annotations[annotation] }
-	events := []settings.Event{{At: t.CreationTimestamp.Time, What: settings.EventCreated, Who: by(v1alpha1.AnnotationCreatedBy)}}
+	events := []settings.Event{{
+		At: t.CreationTimestamp.Time, What: settings.EventCreated, Who: by(v1alpha1.AnnotationCreatedBy), Detail: createdVia[by(v1alpha1.AnnotationCreatedVia)],
+	}}
 	add := func(at *metav1.Time, what settings.Occurrence, who, detail string) {
 		if at != nil && !at.IsZero() {
 			events = append(events, settings.Event{At: at.Time, What: what, Who: who, Detail: detail})
@@ -46,6 +48,9 @@ func activity(t *v1alpha1.ApiToken) []settings.Event {
 	slices.SortStableFunc(events, func(a, b settings.Event) int { return b.At.Compare(a.At) })
 	return events
 }
+
+// createdVia says by what a token was made.
+var createdVia = map[string]string{v1alpha1.ViaSettings: textViaSettings, v1alpha1.ViaAPI: textViaAPI}
 
 // noticedAt is when the last notice of the present credential's expiry was due.
 func noticedAt(t *v1alpha1.ApiToken) *metav1.Time {

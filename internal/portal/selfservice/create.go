@@ -41,10 +41,13 @@ func (v *visit) createPage(form settings.Form, wrong map[string]string, general 
 
 // create creates a token and shows it, this once.
 func (v *visit) create() *problem.Problem {
+	form := settings.FormOf(v.form)
 	if p := v.mayIssue(tokens.VerbCreate); p != nil {
+		if p.Status == http.StatusTooManyRequests || p.Status >= http.StatusInternalServerError {
+			return v.refused(p.Status, v.createPage(form, nil, sentence(p.Title)+" "+p.Detail), p) // nothing typed is lost
+		}
 		return p
 	}
-	form := settings.FormOf(v.form)
 	switch {
 	case !v.isRecent():
 		return v.keep(http.StatusForbidden)

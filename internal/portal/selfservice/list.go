@@ -52,7 +52,7 @@ func (v *visit) list() *problem.Problem {
 		return problem.Of(err)
 	}
 	wanted, _ := strconv.Atoi(query.Get("page"))
-	page.Common = v.noticed()
+	page.Common = v.common()
 	fill(&page, all, wanted)
 	return v.render(http.StatusOK, page)
 }
@@ -68,10 +68,18 @@ func (v *visit) entries() (all []entry, err error) {
 				e.shows[show] = true
 			}
 		}
-		e.text = strings.ToLower(strings.Join(append([]string{t.Name, t.Spec.Description, t.Spec.Owner, e.ID}, t.Spec.Scopes...), "\n"))
+		// The previous id too: a leaked token is looked for after it was rotated.
+		e.text = strings.ToLower(strings.Join(append([]string{t.Name, t.Spec.Description, t.Spec.Owner, e.ID, previousID(t)}, t.Spec.Scopes...), "\n"))
 		all = append(all, e)
 	})
 	return all, err
+}
+
+func previousID(t *v1alpha1.ApiToken) string {
+	if t.Status.PreviousCredential == nil {
+		return ""
+	}
+	return t.Status.PreviousCredential.ID
 }
 
 // questions are the filters. Those of an audit are internal/audit's.

@@ -48,7 +48,9 @@ func (v *visit) beginOIDC() *problem.Problem {
 	if err != nil {
 		return v.refuseProvider(after, err)
 	}
-	sealed, err := v.handler.config.Sessions.Seal(purposeFlow, string(v.Tenant.UID), flow{begun, after}, begun.BegunAt.Add(signin.MaxFlow))
+	// Nothing is sealed for longer than a session may live.
+	longest := min(signin.MaxFlow, v.handler.config.Sessions.Lifetimes().Absolute)
+	sealed, err := v.handler.config.Sessions.Seal(purposeFlow, string(v.Tenant.UID), flow{begun, after}, begun.BegunAt.Add(longest))
 	if err != nil {
 		return unavailable(err)
 	}

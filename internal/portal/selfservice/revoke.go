@@ -50,5 +50,5 @@ func (v *visit) revoke() *problem.Problem {
 	if err := v.handler.config.Tokens.Revoke(v.r.Context(), v.call(), v.name, nil); err != nil {
 		return problem.Of(err)
 	}
-	return v.redirect(v.tokenPath(v.name, "?"+paramDone+"=revoked"))
+	return v.redirect(v.tokenPath(v.name, "?"+paramDone+"="+doneRevoked))
 }

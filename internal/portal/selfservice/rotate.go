@@ -2,6 +2,7 @@ package selfservice
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/policy"
@@ -24,7 +25,16 @@ func (v *visit) rotation() *problem.Problem {
 	if !v.isRecent() {
 		return v.askAgain()
 	}
-	return v.render(http.StatusOK, v.rotatePage(t, value(policy.Overlap(&t.Spec)), ""))
+	return v.render(http.StatusOK, v.rotatePage(t, value(v.suggestedOverlap(t)), ""))
+}
+
+// suggestedOverlap is the token's own. Where it has none it is a day, as far as the policy
+// permits: who has just been given a new token has not put it in place yet.
+func (v *visit) suggestedOverlap(t *v1alpha1.ApiToken) time.Duration {
+	if t.Spec.Rotation != nil && t.Spec.Rotation.Overlap != nil {
+		return policy.Overlap(&t.Spec)
+	}
+	return min(day, v.API.Policy.MaxOverlap)
 }
 
 // mayRotate reads the token, unless it or the person is such that it can't be rotated.
@@ -46,7 +56,7 @@ func (v *visit) rotatePage(t *v1alpha1.ApiToken, overlap, general string) settin
 		Issue: t.Status.Credential == nil && t.Spec.Credential == nil, Previous: previous(t, now),
 	}
 	if works(page.State) {
-		page.Overlaps = v.overlaps(policy.Overlap(&t.Spec), now)
+		page.Overlaps = v.overlaps(v.suggestedOverlap(t), now)
 	}
 	page.ID = presentID(t) // which the form sends back
 	wanted := t.Spec.DeepCopy()
@@ -76,7 +86,7 @@ func (v *visit) rotate() *problem.Problem {
 	}
 	how := tokens.Rotation{Replaces: new(v.form.Get(settings.FieldCredential)), Renew: true}
 	if v.form.Has(settings.FieldOverlap) {
-		overlap, ok := chosen(v.overlaps(policy.Overlap(&t.Spec), v.now()), sent)
+		overlap, ok := chosen(v.overlaps(v.suggestedOverlap(t), v.now()), sent)
 		if !ok {
 			return v.refused(http.StatusUnprocessableEntity, v.rotatePage(t, sent, textOverlap), problem.Invalid(textOverlap))
 		}
@@ -122,5 +132,5 @@ func (v *visit) dropPrevious() *problem.Problem {
 	if _, err := v.handler.config.Tokens.Change(v.r.Context(), v.call(), t.Name, nil, &tokens.Change{DropPrevious: &before.ID}); err != nil {
 		return problem.Of(err)
 	}
-	return v.redirect(v.tokenPath(t.Name, "?"+paramDone+"=dropped"))
+	return v.redirect(v.tokenPath(t.Name, "?"+paramDone+"="+doneDropped))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/portal/wording"
 	"github.com/latchkey-dev/latchkey/internal/problem"
+	"github.com/latchkey-dev/latchkey/internal/session"
 )
 
 // token reads the token that the path names. One that only signs in has no page.
@@ -35,7 +36,7 @@ func (v *visit) show() *problem.Problem {
 	}
 	now := v.now()
 	page := settings.Token{
-		Common: v.noticed(), Row: v.row(t, now), AllowedCIDRs: t.Spec.AllowedCIDRs,
+		Common: v.noticed(t), Row: v.row(t, now), AllowedCIDRs: t.Spec.AllowedCIDRs,
 		Previous: previous(t, now), Activity: activity(t),
 	}
 	if overlap := policy.Overlap(&t.Spec); overlap > 0 {
@@ -43,7 +44,7 @@ func (v *visit) show() *problem.Problem {
 	}
 	page.CanRotate = !t.Spec.Revoked && !v.Tenant.Suspended && v.may(tokens.VerbPatch, t.Name)
 	page.CanRevoke = !t.Spec.Revoked && v.may(tokens.VerbDelete, t.Name)
-	if page.State == settings.Waiting {
+	if page.State == settings.Waiting && page.CanRotate && v.session.Kind == session.Token {
 		page.Command = "kubectl latchkey issue " + t.Name + " -n " + t.Namespace
 	}
 	return v.render(http.StatusOK, page)
@@ -59,6 +60,7 @@ func previous(t *v1alpha1.ApiToken, now time.Time) *settings.Credential {
 	return &settings.Credential{
 		ID: c.ID, ExpiresAt: c.ExpiresAt.Time, LastUsedAt: instant(c.LastUsedAt),
 		UsedSinceRotation: audit.PreviousUse(t, now) != "",
+		UsedLately:        c.LastUsedAt != nil && now.Sub(c.LastUsedAt.Time) <= audit.FreshUse,
 	}
 }
 

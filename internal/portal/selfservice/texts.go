@@ -13,10 +13,14 @@ import (
 // What this package says to people. What stands on every page of a kind is in the
 // pages' own templates.
 const (
-	textSuspended = "This account is suspended: its tokens do not work, and none can be made until it no longer is."
-	textToToken   = "To the token"
-	textToSignIn  = "Sign in as somebody else"
-	textBroken    = "This page can't be shown at the moment. Try again later."
+	textSuspended   = "This account is suspended: its tokens do not work, and none can be made until it no longer is."
+	textRevoked     = "The token is revoked. Calls with it are refused from now on."
+	textDropped     = "The previous credential no longer works."
+	textToToken     = "To the token"
+	textViaSettings = "On the Settings page."
+	textViaAPI      = "By a program, with a token of its own."
+	textToSignIn    = "Sign in as somebody else"
+	textBroken      = "This page can't be shown at the moment. Try again later."
 
 	textBadToken      = "This token is not one that signs in here. It works once, for ten minutes: run kubectl latchkey settings again."
 	textTokenUsed     = "This token was used already, and works once. If that was not you, tell who runs this. To sign in, run kubectl latchkey settings again."
@@ -52,12 +56,6 @@ const (
 	textOverlap       = "Choose one of the times."
 	textRevokeName    = "This is not the token's name. Type it exactly to confirm."
 )
-
-// notices say what was just done.
-var notices = map[string]string{
-	"revoked": "The token is revoked. Calls with it are refused from now on.",
-	"dropped": "The previous credential no longer works.",
-}
 
 // what says what a form does, as the end of "to …".
 func (v *visit) what() string {

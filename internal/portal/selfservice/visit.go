@@ -126,24 +126,32 @@ func (v *visit) common() settings.Common {
 		}
 	}
 	if v.Tenant.Suspended {
-		c.Notice = textSuspended
+		c.Warning = textSuspended
 	} else {
 		c.CanCreate = v.may(tokens.VerbCreate, "")
 	}
 	return c
 }
 
-// noticed is common with what was just done, which the page before said in its address.
-func (v *visit) noticed() settings.Common {
+// noticed is common with what was just done, which the page before said in its address:
+// as far as it is so, since anybody can make up a link.
+func (v *visit) noticed(t *v1alpha1.ApiToken) settings.Common {
 	c := v.common()
-	if done := notices[v.r.URL.Query().Get(paramDone)]; done != "" && c.Notice == "" {
-		c.Notice = done
+	switch done := v.r.URL.Query().Get(paramDone); {
+	case done == doneRevoked && t.Spec.Revoked:
+		c.Notice = textRevoked
+	case done == doneDropped && t.Spec.Rotation != nil && t.Spec.Rotation.DropPrevious != "":
+		c.Notice = textDropped
 	}
 	return c
 }
 
 // paramDone names, in the address of a page, what was just done.
-const paramDone = "done"
+const (
+	paramDone   = "done"
+	doneRevoked = "revoked"
+	doneDropped = "dropped"
+)
 
 // render answers with a page.
 func (v *visit) render(status int, view settings.View) *problem.Problem {

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,8 +182,8 @@ func token(row settings.Row, change ...func(*settings.Token)) *settings.Token {
 // withPrevious is a token that was rotated, and whose predecessor is still used.
 func withPrevious(t *settings.Token) {
 	t.AllowedCIDRs = []string{"192.0.2.0/24", "2001:db8:85a3::/48"}
-	t.Previous = &settings.Credential{ID: "0oldCred77", ExpiresAt: at(20 * time.Hour), LastUsedAt: atp(-25 * time.Minute), UsedSinceRotation: true}
-	t.Activity = append([]settings.Event{{At: at(20 * time.Hour), What: settings.EventPreviousEnds}}, t.Activity...)
+	t.Previous = &settings.Credential{ID: "0oldCred77", ExpiresAt: at(20 * time.Hour), LastUsedAt: atp(-25 * time.Minute), UsedSinceRotation: true, UsedLately: true}
+	t.Activity = slices.Insert(t.Activity, 1, settings.Event{At: at(20 * time.Hour), What: settings.EventPreviousEnds})
 }
 
 func rotate() *settings.Rotate {

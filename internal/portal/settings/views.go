@@ -32,8 +32,9 @@ type Common struct {
 	Person string
 	// CanCreate offers to create a token.
 	CanCreate bool
-	// Notice is a line that says what has just been done.
-	Notice string
+	// Notice is a line that says what has just been done, and Warning one about the
+	// account.
+	Notice, Warning string
 	// Now is the instant that "in 3 days" counts from; the current time if zero.
 	Now time.Time
 }
@@ -273,8 +274,9 @@ type Credential struct {
 	ID         string
 	ExpiresAt  time.Time
 	LastUsedAt *time.Time
-	// UsedSinceRotation says that something still uses it.
-	UsedSinceRotation bool
+	// UsedSinceRotation says that something has used it since then, and UsedLately that
+	// something still does.
+	UsedSinceRotation, UsedLately bool
 }
 
 // Occurrence is what happened to a token.
