@@ -27,6 +27,8 @@ type haul struct {
 	ids, planted map[string]bool
 	leaks        []string
 	note         string
+	// unsearched is why a place was not searched to its end.
+	unsearched error
 }
 
 // hunt searches places for tokens that must not be there.
@@ -124,7 +126,7 @@ func (h *hunt) memory(place string, pid int) {
 		}
 	}
 	if err != nil {
-		found.note = "NOT SEARCHED to its end: " + err.Error()
+		found.unsearched = err
 	}
 }
 

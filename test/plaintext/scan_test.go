@@ -235,7 +235,10 @@ func (h *hunt) judge(tokens int) {
 			}
 			h.t.Errorf("%s: %s", found.place, leak)
 		}
-		if want := expected[found.place]; len(found.ids) < want.ids || len(found.planted) < want.planted && found.note == "" {
+		if found.unsearched != nil {
+			h.t.Errorf("%s was not searched to its end: %v", found.place, found.unsearched)
+		}
+		if want := expected[found.place]; len(found.ids) < want.ids || len(found.planted) < want.planted {
 			h.t.Errorf("%s: %d tokens are known by their ids and %d planted forms were found, want %d and %d: the search does not see what is there",
 				found.place, len(found.ids), len(found.planted), want.ids, want.planted)
 		}
