@@ -20,7 +20,7 @@ func functions(files *assets.Set) template.FuncMap {
 		"path": path, "listed": listed, "page": page, "providerLink": providerLink, "trail": newTrail,
 
 		// Texts.
-		"label": label, "tone": tone, "verb": verb, "advice": advice, "soon": soon, "revocable": revocable, "rotatable": rotatable,
+		"label": label, "tone": tone, "verb": verb, "advice": advice, "soon": soon, "changeable": changeable,
 		"filter": filter, "nothing": nothing, "happened": happened, "unused": unused,
 		"initial": initial, "sample": sample, "tally": tally, "words": http.StatusText,
 		"span": wording.Span, "grouped": wording.Grouped, "breakable": breakable,

@@ -61,11 +61,9 @@ func advice(r Row) *explanation {
 	return nil
 }
 
-// revocable and rotatable say for what states there are buttons. What may be done is
-// for the caller to say.
-func revocable(s State) bool { return s != Revoked }
-
-func rotatable(s State) bool { return s != Revoked }
+// changeable says for what states there are buttons. What may be done is for the caller
+// to say.
+func changeable(s State) bool { return s != Revoked }
 
 // filter is what a filter is called.
 func filter(show string) string {
