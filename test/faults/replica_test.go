@@ -100,11 +100,12 @@ func (r *replica) metric(name string) (string, error) {
 	return "", fmt.Errorf("%s has no metric %s", r.name, name)
 }
 
-// givenUp is how long after an instant the replica gave a connection to the cluster up.
+// givenUp is how long after an instant the replica had given up the last connection to the
+// cluster that it had at that instant: those that carry its watches are among them.
 func (r *replica) givenUp(since time.Time) (time.Duration, error) {
-	at, ok := r.link.GivenUp(since)
-	if !ok {
-		return 0, fmt.Errorf("%s has given no connection up for %s", r.name, time.Since(since))
+	at, err := r.link.GivenUp(since)
+	if err != nil {
+		return 0, fmt.Errorf("%s, after %s: %w", r.name, time.Since(since), err)
 	}
 	return at.Sub(since), nil
 }

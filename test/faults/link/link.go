@@ -52,7 +52,15 @@ type Link struct {
 	closed  bool
 	near    map[*net.TCPConn]struct{}
 	far     map[*net.TCPConn]struct{}
-	givenUp []time.Time
+	// lives are those of all near connections that there ever were.
+	lives map[*net.TCPConn]*life
+}
+
+// life is how long a near connection was there. A time that has not come is zero.
+type life struct {
+	// givenUp is when the near side ended it by itself, and ended when it was over, by
+	// whomever.
+	opened, givenUp, ended time.Time
 }
 
 // New opens a link to an address, on a port of loopback.
@@ -63,7 +71,7 @@ func New(target string) (*Link, error) {
 	}
 	l := &Link{
 		target: target, listener: listener, changed: make(chan struct{}),
-		near: map[*net.TCPConn]struct{}{}, far: map[*net.TCPConn]struct{}{},
+		near: map[*net.TCPConn]struct{}{}, far: map[*net.TCPConn]struct{}{}, lives: map[*net.TCPConn]*life{},
 	}
 	l.running.Go(l.accept)
 	return l, nil
@@ -101,17 +109,25 @@ func (l *Link) reset() {
 	}
 }
 
-// GivenUp is the first time after another at which the near side closed a connection by
-// itself. ok is false if it has not done so.
-func (l *Link) GivenUp(after time.Time) (at time.Time, ok bool) {
+// GivenUp is when the near side had given up, by itself, every connection that was open at
+// an instant: the time of the last. It is an error if one is open still, or if none was
+// given up. Those that were opened later say nothing of how long silence is suffered.
+func (l *Link) GivenUp(open time.Time) (last time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, at := range l.givenUp {
-		if at.After(after) {
-			return at, true
+	for _, c := range l.lives {
+		switch {
+		case c.opened.After(open), !c.ended.IsZero() && c.ended.Before(open):
+		case c.ended.IsZero():
+			return time.Time{}, fmt.Errorf("a connection that was open at %s is so still", open.Format(time.TimeOnly))
+		case c.givenUp.After(last):
+			last = c.givenUp
 		}
 	}
-	return time.Time{}, false
+	if last.IsZero() {
+		err = fmt.Errorf("no connection was given up that was open at %s", open.Format(time.TimeOnly))
+	}
+	return last, err
 }
 
 // Close ends the link and its connections.
@@ -148,6 +164,7 @@ func (l *Link) accept() {
 			_ = near.Close()
 			continue
 		}
+		l.begin(near)
 		l.running.Go(func() { l.forward(near) })
 	}
 }
@@ -173,10 +190,11 @@ func (l *Link) release(c *net.TCPConn, side map[*net.TCPConn]struct{}) {
 // forward carries a connection until both directions have ended.
 func (l *Link) forward(near *net.TCPConn) {
 	defer l.release(near, l.near)
+	defer l.end(near, false)
 	outward, inward := make(chan chunk, pending), make(chan chunk, pending)
 	var reading, writing sync.WaitGroup
 	defer reading.Wait()
-	reading.Go(func() { read(near, outward, l.giveUp) })
+	reading.Go(func() { read(near, outward, func() { l.end(near, true) }) })
 	far := l.dial(near)
 	if far == nil {
 		for range outward { // what was sent goes nowhere
@@ -213,10 +231,25 @@ func (l *Link) dial(near *net.TCPConn) *net.TCPConn {
 	return far
 }
 
-func (l *Link) giveUp() {
+func (l *Link) begin(near *net.TCPConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.givenUp = append(l.givenUp, time.Now())
+	l.lives[near] = &life{opened: time.Now()}
+}
+
+// end notes that a connection is over, and whether the near side ended it by itself. Only
+// the first call counts.
+func (l *Link) end(near *net.TCPConn, givenUp bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.lives[near]
+	if !c.ended.IsZero() {
+		return
+	}
+	c.ended = time.Now()
+	if givenUp {
+		c.givenUp = c.ended
+	}
 }
 
 // chunk is what arrived at a time.
@@ -264,7 +297,9 @@ func (l *Link) write(c *net.TCPConn, from <-chan chunk, abort func()) {
 			abort()
 		}
 	}
-	_ = c.CloseWrite()
+	if !broken && l.passable() { // an end is news too
+		_ = c.CloseWrite()
+	}
 }
 
 // delay waits as long as a slow link takes for a chunk, unless the link's mode changes.

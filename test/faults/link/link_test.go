@@ -97,22 +97,74 @@ func (c client) hear(line string, within time.Duration) error {
 	return err
 }
 
-func TestWhole(t *testing.T) {
-	l := newLink(t, echo(t))
-	c := dial(t, l)
-	before := time.Now()
-	for i := range 100 {
-		must(t, c.say(fmt.Sprint("line ", i), limit))
-	}
-	if _, ok := l.GivenUp(before); ok {
-		t.Error("given up")
-	}
+// leave ends a connection, and returns once the link knows: the echo ends after it does.
+func (c client) leave(t *testing.T) {
+	t.Helper()
 	must(t, c.CloseWrite()) // the last words arrive
 	if rest, err := io.ReadAll(c.lines); err != nil || len(rest) != 0 {
 		t.Errorf("%q, %v", rest, err)
 	}
-	if _, ok := l.GivenUp(before); !ok {
-		t.Error("not given up")
+}
+
+func TestWhole(t *testing.T) {
+	l := newLink(t, echo(t))
+	c := dial(t, l)
+	must(t, c.say("hello", limit)) // the link has it
+	before := time.Now()
+	for i := range 100 {
+		must(t, c.say(fmt.Sprint("line ", i), limit))
+	}
+	if at, err := l.GivenUp(before); err == nil {
+		t.Errorf("given up at %s", at)
+	}
+	c.leave(t)
+	if at, err := l.GivenUp(before); err != nil || at.Before(before) {
+		t.Errorf("given up at %s, %v", at, err)
+	}
+}
+
+// Only what was open at the instant counts, and only once the near side has ended all of it.
+func TestGivenUp(t *testing.T) {
+	l := newLink(t, echo(t))
+	before, first, last := dial(t, l), dial(t, l), dial(t, l)
+	for _, c := range []client{before, first, last} {
+		must(t, c.say("hello", limit))
+	}
+	before.leave(t)
+	open := time.Now()
+	if at, err := l.GivenUp(open); err == nil {
+		t.Errorf("given up at %s, before anything was", at)
+	}
+	after := dial(t, l)
+	must(t, after.say("hello", limit))
+	first.leave(t)
+	if at, err := l.GivenUp(open); err == nil {
+		t.Errorf("given up at %s, while one connection is open", at)
+	}
+	left := time.Now()
+	last.leave(t)
+	at, err := l.GivenUp(open)
+	if err != nil || at.Before(left) {
+		t.Errorf("given up at %s, %v; want the time of the last", at, err)
+	}
+	after.leave(t)
+	if again, err := l.GivenUp(open); err != nil || !again.Equal(at) {
+		t.Errorf("given up at %s, %v, by one that was opened later", again, err)
+	}
+}
+
+// What the link ends was not given up.
+func TestCutIsNotGivenUp(t *testing.T) {
+	l := newLink(t, echo(t))
+	c := dial(t, l)
+	must(t, c.say("hello", limit))
+	open := time.Now()
+	l.Reset()
+	if err := c.hear("", limit); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("it ended with %v, want a reset", err)
+	}
+	if at, err := l.GivenUp(open); err == nil {
+		t.Errorf("given up at %s", at)
 	}
 }
 
@@ -147,28 +199,32 @@ func TestSilent(t *testing.T) {
 	l := newLink(t, echo(t))
 	c := dial(t, l)
 	must(t, c.say("hello", limit))
-	silent := time.Now()
+	half := dial(t, l)
+	must(t, half.say("hello", limit))
 	l.Set(link.Silent)
+	must(t, half.CloseWrite())
+	if err := half.hear("", 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who sent its last words got %v, want nothing", err)
+	}
 	late := dial(t, l)
 	for _, each := range []client{c, late} {
 		if err := each.say("anybody?", 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("got %v, want nothing", err)
 		}
 	}
-	gone := dial(t, l)
-	must(t, gone.Close())
-	for begin := time.Now(); ; {
-		if _, ok := l.GivenUp(silent); ok {
-			break
-		}
-		if time.Since(begin) > limit {
-			t.Fatal("nobody noticed that a connection was closed")
-		}
-	}
 	l.Set(link.Whole)
 	for _, each := range []client{c, late} {
 		must(t, each.hear("anybody?", limit))
 		must(t, each.say("hello", limit))
+	}
+	l.Set(link.Silent)
+	silent := time.Now()
+	must(t, c.Close())
+	must(t, late.Close())
+	for _, err := l.GivenUp(silent); err != nil; _, err = l.GivenUp(silent) {
+		if time.Since(silent) > limit {
+			t.Fatalf("nobody noticed that a connection was closed: %v", err)
+		}
 	}
 }
 
