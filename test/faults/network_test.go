@@ -96,7 +96,7 @@ func tooStale(s *stage) {
 	since := time.Now()
 	cut.link.Set(link.Refused)
 	// A feed where nothing happens was heard of up to 65 s before.
-	s.history.Span(history.Span{Replica: cut.name, From: s.history.Now() + maxStaleness - 66*time.Second, Refusals: []string{"stale"}})
+	stale := s.history.Span(history.Span{Replica: cut.name, From: s.history.Now() + maxStaleness - 66*time.Second, Refusals: []string{"stale"}})
 	testenv.Eventually(s.t, func() error {
 		response, err := s.askRaw(cut)
 		if err != nil {
@@ -125,7 +125,7 @@ func tooStale(s *stage) {
 	s.lasts(10 * time.Second)
 	closed(s.history.Now())
 	cut.link.Set(link.Whole)
-	s.mended(end)
+	s.mended(end, stale) // from then on it may refuse nothing
 }
 
 // askRaw asks for a token that works, and returns the answer without its body.
@@ -160,7 +160,7 @@ func accountExpired(s *stage) {
 	testenv.Eventually(s.t, func() error { return refusedByPlane(brief) })
 	end := s.deaf(r)
 	r.link.Reset()
-	s.lasts(20 * time.Second)
+	s.lasts(s.long(time.Second, 20*time.Second))
 	must(s.t, os.WriteFile(file, lasting, 0o600))
 	s.mended(end)
 }

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 	"github.com/latchkey-dev/latchkey/test/faults/history"
 	"github.com/latchkey-dev/latchkey/test/faults/link"
@@ -119,10 +120,8 @@ func descriptorsUsedUp(s *stage) {
 	must(s.t, unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, nil, &before))
 	open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(r.PID()), "fd"))
 	must(s.t, err)
-	end := s.history.Span(history.Span{
-		Replica: r.name, From: s.history.Now(),
-		Refusals: []string{noTimely, noReset, noEnd, noRefused, "backend-unavailable"},
-	})
+	// All who ask have their connections, and get an answer.
+	end := s.history.Span(history.Span{Replica: r.name, From: s.history.Now(), Refusals: []string{problem.CodeBackendUnavailable}})
 	must(s.t, unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(len(open)), Max: before.Max}, nil))
 	for range 20 {
 		c, err := net.Dial("tcp", r.address)
@@ -162,8 +161,8 @@ func handlerPanics(s *stage) {
 		must(s.t, err)
 		body, err := io.ReadAll(response.Body)
 		must(s.t, errors.Join(err, response.Body.Close()))
-		if response.StatusCode != http.StatusInternalServerError {
-			s.t.Fatalf("a panic was answered %s %s", response.Status, body)
+		if code := codeOf(body); response.StatusCode != http.StatusInternalServerError || code != problem.CodeInternal {
+			s.t.Fatalf("a panic was answered %s %s, want 500 and %s", response.Status, body, problem.CodeInternal)
 		}
 	}
 	s.note("%d panics", panics)

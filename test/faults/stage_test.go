@@ -272,12 +272,18 @@ func (s *stage) recovered(took time.Duration) {
 
 func (s *stage) awaitRefused(r *replica, i *issued) {
 	s.t.Helper()
+	s.awaitStatus(r, i, http.StatusUnauthorized)
+}
+
+// awaitStatus waits until a replica answers to a token with a status.
+func (s *stage) awaitStatus(r *replica, i *issued, want int) {
+	s.t.Helper()
 	c := newCaller(r)
 	defer c.close()
 	testenv.Eventually(s.t, func() error {
 		a := c.ask(s.t.Context(), s.history, i.ask())
 		s.history.Answer(a)
-		if a.Status != http.StatusUnauthorized {
+		if a.Status != want {
 			return fmt.Errorf("%s answers token %s with %d %s", r.name, i.name, a.Status, a.Code)
 		}
 		return nil

@@ -100,12 +100,17 @@ func (c *caller) request(ctx context.Context, q question) (status int, code, bac
 	if response.StatusCode == http.StatusOK {
 		return response.StatusCode, "", string(body), nil
 	}
+	return response.StatusCode, codeOf(body), "", nil
+}
+
+// codeOf is the code of a problem. What is none is noted as what it is.
+func codeOf(body []byte) string {
 	var problem struct{ Type string }
 	if err := json.Unmarshal(body, &problem); err != nil {
-		return response.StatusCode, "no problem", "", nil // it is noted as what it is
+		return "no problem"
 	}
-	_, code, _ = strings.Cut(problem.Type, "#")
-	return response.StatusCode, code, "", nil
+	_, code, _ := strings.Cut(problem.Type, "#")
+	return code
 }
 
 func why(err error) string {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -210,6 +211,12 @@ func (w *world) startManager(name, kubeconfig string, more ...string) *manager {
 	must(w.t, err)
 	awaitReady(w.t, p, health)
 	return &manager{p, name, kubeconfig, more}
+}
+
+// signal sends a signal, such as one that stops the manager where it is.
+func (m *manager) signal(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	must(t, syscall.Kill(m.PID(), signal))
 }
 
 // reviveManagers starts those again that have ended, as kubelet does: a manager ends itself
