@@ -123,14 +123,10 @@ func descriptorsUsedUp(s *stage) {
 	// All who ask have their connections, and get an answer.
 	end := s.history.Span(history.Span{Replica: r.name, From: s.history.Now(), Refusals: []string{problem.CodeBackendUnavailable}})
 	must(s.t, unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(len(open)), Max: before.Max}, nil))
-	for range 20 {
-		c, err := net.Dial("tcp", r.address)
-		must(s.t, err)
-		defer c.Close()
-	}
-	fresh := newCaller(r)
-	fresh.client.Timeout = time.Second
 	testenv.Eventually(s.t, func() error {
+		fresh := newCaller(r)
+		s.t.Cleanup(fresh.close) // until then its connection takes one that was left
+		fresh.client.Timeout = time.Second
 		if _, _, _, err := fresh.request(s.t.Context(), s.steady[0].ask()); why(err) != noTimely {
 			return errors.New("a new connection was answered: there are file descriptors left")
 		}
