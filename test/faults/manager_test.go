@@ -87,9 +87,7 @@ func twoLeaders(s *stage) {
 	}
 	all := s.mintSome(20)
 	s.issue(all...)
-	for _, i := range all {
-		s.steadyAt(i)
-	}
+	s.steadyAt(all...)
 	s.lasts(s.long(2*time.Second, 20*time.Second))
 	for _, i := range all {
 		testenv.Eventually(s.t, func() error { return s.settled(i) })
@@ -126,9 +124,7 @@ func leaderFrozen(s *stage) {
 	both := s.mintSome(20)
 	s.issue(both...)
 	all = append(all, both...)
-	for _, i := range all {
-		s.steadyAt(i)
-	}
+	s.steadyAt(all...)
 	testenv.Eventually(s.t, func() error {
 		select {
 		case <-frozen.Done():

@@ -303,9 +303,13 @@ func etcdRestored(s *stage) {
 	}
 }
 
-// steadyAt has every replica asked for one more token that works.
-func (s *stage) steadyAt(i *issued) {
+// steadyAt has every replica asked for more tokens that work, in turn.
+func (s *stage) steadyAt(all ...*issued) {
+	questions := make([]question, 0, len(all))
+	for _, i := range all {
+		questions = append(questions, i.ask())
+	}
 	for _, r := range s.asked() {
-		s.traffic.cycle(r, []question{i.ask()})
+		s.traffic.cycle(r, questions)
 	}
 }
