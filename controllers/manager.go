@@ -5,7 +5,9 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -57,9 +59,12 @@ const (
 // from then on, and sees that it is over a retry later.
 const LongestTakeover = longestRetry + leaseDuration + longestRetry
 
-// workers is how many ApiTokens are reconciled at a time. Each waits for two
-// writes; a kube-apiserver takes about a thousand a second.
-const workers = 64
+// DefaultWorkers is that of Options.Workers. Each waits for two writes; a kube-apiserver
+// takes about a thousand a second.
+const DefaultWorkers = 64
+
+// probeLimit is how long the probe of readiness waits, below kubelet's second.
+const probeLimit = 500 * time.Millisecond
 
 // DefaultReconcileTimeout is that of Options.ReconcileTimeout: as long as a kube-apiserver
 // lets a request live (its --request-timeout).
@@ -90,6 +95,8 @@ type Options struct {
 	// client-go waits for ever for the answer to a write that was lost on a connection that
 	// stays alive. 0 means DefaultReconcileTimeout.
 	ReconcileTimeout time.Duration
+	// Workers is how many ApiTokens are reconciled at a time. 0 means DefaultWorkers.
+	Workers int
 	// SkipNameValidation permits several managers in one process, for tests.
 	SkipNameValidation bool
 }
@@ -130,7 +137,21 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
-	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+	return mgr, mgr.AddReadyzCheck("caches", cachesFilled(mgr.GetCache()))
+}
+
+// cachesFilled has a manager be ready once it has read what it keeps, whether it leads or
+// stands by: whoever replaces managers one by one by their readiness never has none that
+// could take over at once.
+func cachesFilled(c cache.Cache) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), probeLimit)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("not everything was read yet")
+		}
+		return nil
+	}
 }
 
 func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
@@ -156,7 +177,8 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	tokens := &apitoken.Reconciler{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder("latchkey-apitoken-controller"), Clock: o.Clock,
-		RecordsNamespace: o.RecordsNamespace, SystemNamespace: o.Tenant.SystemNamespace, Workers: workers,
+		RecordsNamespace: o.RecordsNamespace, SystemNamespace: o.Tenant.SystemNamespace,
+		Workers: cmp.Or(o.Workers, DefaultWorkers),
 	}
 	if err := tokens.SetupWithManager(ctx, mgr); err != nil {
 		return err

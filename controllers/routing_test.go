@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/leaderelection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -163,59 +159,5 @@ func TestForeignWildcardIngressIsLeftUntouched(t *testing.T) {
 	after := foreign.DeepCopy()
 	if err := get(t, after); err != nil || after.ResourceVersion != foreign.ResourceVersion {
 		t.Errorf("the Ingress was changed: %v\n%s", err, cmp.Diff(foreign, after))
-	}
-}
-
-func lease() *coordinationv1.Lease {
-	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: controllers.LeaseName}}
-}
-
-// A manager that ends in order gives its lease up, so that the next works at once.
-func TestLeaseIsReleased(t *testing.T) {
-	elect := func(o *controllers.Options) { o.LeaderElection = true }
-	stop := startManager(t, elect)
-	readyTenant(t)
-	stop()
-	released := lease()
-	if err := get(t, released); err != nil {
-		t.Fatal(err)
-	}
-	if holder := released.Spec.HolderIdentity; holder != nil && *holder != "" {
-		t.Errorf("the lease is still held by %s", *holder)
-	}
-}
-
-// Issuing is back within 20 seconds of a manager's death, however late its successor
-// looks. Two of them are for its first work.
-func TestTakeoverIsBounded(t *testing.T) {
-	if controllers.LongestTakeover > 18*time.Second {
-		t.Errorf("another manager leads after %s at most, want 18s", controllers.LongestTakeover)
-	}
-	if leaderelection.JitterFactor != 1.2 {
-		t.Errorf("client-go stretches retries by %v, LongestTakeover counts on 1.2", leaderelection.JitterFactor)
-	}
-}
-
-// After a manager was killed the next takes over within 20 seconds.
-func TestTakeover(t *testing.T) {
-	const bound = 20 * time.Second
-	killed := time.Now()
-	now := metav1.NewMicroTime(killed)
-	dead := lease()
-	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env.Client.Delete(context.Background(), lease())) })
-	dead.Spec = coordinationv1.LeaseSpec{
-		HolderIdentity: new("killed"), LeaseDurationSeconds: new(int32(13)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
-	}
-	create(t, dead)
-	// The one that takes over was waiting when the other was killed.
-	registry := prometheus.NewRegistry()
-	startManager(t, func(o *controllers.Options) { o.LeaderElection, o.Metrics = true, registry })
-	wantSilentUntilLeader(t, "killed", registry)
-	readyTenant(t)
-	if took := time.Since(killed); took > bound {
-		t.Errorf("it took %s, want at most %s", took, bound)
-	}
-	if err := get(t, dead); err != nil || *dead.Spec.HolderIdentity == "killed" {
-		t.Errorf("the lease is %+v: %v", dead.Spec, err)
 	}
 }

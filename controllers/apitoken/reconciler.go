@@ -1,7 +1,8 @@
 // Package apitoken reconciles ApiTokens into records: the Secrets by which the
 // API server knows them. Two files decide (plan.go, refuse.go), one reads and writes
-// (reconciler.go), one finds who holds a credential (holder.go), and one deletes
-// the records of ApiTokens that are gone (orphan.go).
+// (reconciler.go), one finds who holds a credential (holder.go), one says what a new
+// leader looks at first (waiting.go), and one deletes the records of ApiTokens that are
+// gone (orphan.go).
 package apitoken
 
 import (
@@ -60,6 +61,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ApiToken{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: worthReconciling})).
+		Watches(&v1alpha1.ApiToken{}, r.waitingFirst()).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord)).
 		Watches(&v1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfTenant)).
 		Watches(&v1alpha1.PublicApi{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfPublicApi)).

@@ -58,8 +58,8 @@ func (s *scaling) restarts(ctx context.Context) (err error) {
 	return errors.Join(s.report.show(t), s.stopManager())
 }
 
-// replaceManager ends the manager and returns how long it takes until another leads,
-// and until a token works that was asked for when it ended.
+// replaceManager ends the manager, asks for a token, and returns how long it takes until
+// another leads and until the token works. One that stands by has read everything before.
 func (s *scaling) replaceManager(ctx context.Context, address string, standby bool, end func(*manager) error) (leads, works time.Duration, err error) {
 	leader, err := s.leader(ctx)
 	if err != nil {
@@ -70,23 +70,11 @@ func (s *scaling) replaceManager(ctx context.Context, address string, standby bo
 		if s.manager, err = s.launchManager(ctx); err != nil {
 			return 0, 0, err
 		}
-		sleep(ctx, s.settle) // it fills its cache
 	}
 	started := time.Now()
 	if err := end(old); err != nil {
 		return 0, 0, err
 	}
-	if !standby {
-		if s.manager, err = s.launchManager(ctx); err != nil {
-			return 0, 0, err
-		}
-	}
-	return s.followTakeover(ctx, address, leader, started)
-}
-
-// followTakeover asks for a token, and waits until another manager leads and until
-// the token works.
-func (s *scaling) followTakeover(ctx context.Context, address, before string, started time.Time) (leads, works time.Duration, err error) {
 	issued, object, err := newApiToken(benchTenant, fmt.Sprintf("restart-%d", started.UnixNano()))
 	if err != nil {
 		return 0, 0, err
@@ -94,14 +82,12 @@ func (s *scaling) followTakeover(ctx context.Context, address, before string, st
 	if err := s.client.Create(ctx, object); err != nil {
 		return 0, 0, err
 	}
-	err = s.manager.await(ctx, 20*time.Millisecond, func() error {
-		now, err := s.leader(ctx)
-		if err == nil && (now == before || now == "") {
-			return fmt.Errorf("%q leads still", before)
+	if !standby {
+		if s.manager, err = s.launchManager(ctx); err != nil {
+			return 0, 0, err
 		}
-		return err
-	})
-	if err != nil {
+	}
+	if err := s.awaitAnother(ctx, leader); err != nil {
 		return 0, 0, err
 	}
 	leads = time.Since(started)
@@ -115,6 +101,17 @@ func (s *scaling) followTakeover(ctx context.Context, address, before string, st
 	}
 	works = time.Since(started)
 	return leads, works, errors.Join(s.client.Delete(ctx, object), s.manager.idle(ctx, len(s.issued)))
+}
+
+// awaitAnother waits until another manager leads.
+func (s *scaling) awaitAnother(ctx context.Context, before string) error {
+	return s.manager.await(ctx, 20*time.Millisecond, func() error {
+		now, err := s.leader(ctx)
+		if err == nil && (now == before || now == "") {
+			return fmt.Errorf("%q leads still", before)
+		}
+		return err
+	})
 }
 
 // leader is the manager that has the Lease.

@@ -1,0 +1,209 @@
+package controllers_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/leaderelection"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers"
+	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testenv"
+)
+
+func lease() *coordinationv1.Lease {
+	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: controllers.LeaseName}}
+}
+
+// A manager that ends in order gives its lease up, so that the next works at once.
+func TestLeaseIsReleased(t *testing.T) {
+	elect := func(o *controllers.Options) { o.LeaderElection = true }
+	stop := startManager(t, elect)
+	readyTenant(t)
+	stop()
+	released := lease()
+	if err := get(t, released); err != nil {
+		t.Fatal(err)
+	}
+	if holder := released.Spec.HolderIdentity; holder != nil && *holder != "" {
+		t.Errorf("the lease is still held by %s", *holder)
+	}
+}
+
+// Issuing is back within 20 seconds of a manager's death, however late its successor
+// looks. Two of them are for its first work.
+func TestTakeoverIsBounded(t *testing.T) {
+	if controllers.LongestTakeover > 18*time.Second {
+		t.Errorf("another manager leads after %s at most, want 18s", controllers.LongestTakeover)
+	}
+	if leaderelection.JitterFactor != 1.2 {
+		t.Errorf("client-go stretches retries by %v, LongestTakeover counts on 1.2", leaderelection.JitterFactor)
+	}
+}
+
+// After a manager was killed the next takes over within 20 seconds.
+func TestTakeover(t *testing.T) {
+	const bound = 20 * time.Second
+	killed := time.Now()
+	now := metav1.NewMicroTime(killed)
+	dead := lease()
+	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env.Client.Delete(context.Background(), lease())) })
+	dead.Spec = coordinationv1.LeaseSpec{
+		HolderIdentity: new("killed"), LeaseDurationSeconds: new(int32(13)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
+	}
+	create(t, dead)
+	// The one that takes over was waiting when the other was killed.
+	registry := prometheus.NewRegistry()
+	startManager(t, func(o *controllers.Options) { o.LeaderElection, o.Metrics = true, registry })
+	wantSilentUntilLeader(t, "killed", registry)
+	readyTenant(t)
+	if took := time.Since(killed); took > bound {
+		t.Errorf("it took %s, want at most %s", took, bound)
+	}
+	if err := get(t, dead); err != nil || *dead.Spec.HolderIdentity == "killed" {
+		t.Errorf("the lease is %+v: %v", dead.Spec, err)
+	}
+}
+
+// reconciled are the names of ApiTokens, in the order in which a manager looks at them.
+type reconciled struct {
+	mu    sync.Mutex
+	names []string
+}
+
+// log has the manager tell, by what controller-runtime logs.
+func (r *reconciled) log(o *controllers.Options) {
+	o.Logger = funcr.NewJSON(func(line string) {
+		var said struct{ Msg, Controller, Name string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil || said.Msg != "Reconciling" || said.Controller != "apitoken" {
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.names = append(r.names, said.Name)
+	}, funcr.Options{Verbosity: 5})
+}
+
+func (r *reconciled) first(n int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.names[:min(n, len(r.names))])
+}
+
+// What somebody waits for since no manager led goes before everything that is as it
+// should be, of which there may be a hundred thousand.
+func TestWhatIsWaitedForGoesFirst(t *testing.T) {
+	stop := startManager(t)
+	owner := readyTenant(t)
+	for i := range 40 {
+		create(t, apiToken(owner, fmt.Sprint("settled-", i), v1alpha1.ApiTokenSpec{}))
+	}
+	expired, _ := credential(t, owner.Name, time.Now().Add(-time.Hour))
+	ended := create(t, apiToken(owner, "ended", v1alpha1.ApiTokenSpec{Credential: expired, Lifetime: lifetime(30 * time.Minute)}))
+	changed, unrecorded := issued(t, owner, "changed", v1alpha1.ApiTokenSpec{}), issued(t, owner, "unrecorded", v1alpha1.ApiTokenSpec{})
+	for i := range 40 {
+		settled := apiToken(owner, fmt.Sprint("settled-", i), v1alpha1.ApiTokenSpec{})
+		waitFor(t, settled, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonAwaitingCredential)
+	}
+	waitFor(t, ended, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonExpired)
+	stop()
+
+	minted, _ := credential(t, owner.Name, time.Now())
+	asked := create(t, apiToken(owner, "asked", v1alpha1.ApiTokenSpec{Credential: minted}))
+	change(t, changed, func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
+	_, secret, err := recordOf(t, unrecorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.Client.Delete(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+
+	var order reconciled
+	startManager(t, order.log, func(o *controllers.Options) { o.Workers = 1 })
+	awaitRecord(t, asked)
+	awaitRecord(t, unrecorded)
+	waitFor(t, changed, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonRevoked)
+	first := order.first(3)
+	slices.Sort(first)
+	if want := []string{"asked", "changed", "unrecorded"}; !slices.Equal(first, want) {
+		t.Errorf("a manager looked at %q first, want %q", first, want)
+	}
+}
+
+// A manager that stands by says that it is ready once it could take over at once.
+func TestReadyOnceEverythingWasRead(t *testing.T) {
+	now := metav1.NewMicroTime(time.Now())
+	held := lease()
+	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env.Client.Delete(context.Background(), lease())) })
+	held.Spec = coordinationv1.LeaseSpec{
+		HolderIdentity: new("another"), LeaseDurationSeconds: new(int32(3600)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
+	}
+	create(t, held)
+	listed := make(chan struct{})
+	read := sync.OnceFunc(func() { close(listed) })
+	defer read()
+	slow := func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(request.URL.Path, "/apitokens") {
+				select {
+				case <-listed:
+				case <-request.Context().Done():
+					return nil, request.Context().Err()
+				}
+			}
+			return next.RoundTrip(request)
+		})
+	}
+	port, err := controlplane.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprint("127.0.0.1:", port)
+	startManagerThrough(t, slow, func(o *controllers.Options) { o.LeaderElection, o.HealthAddress = true, address })
+	testenv.Eventually(t, func() error { return probe(t, address, "healthz", http.StatusOK) })
+	testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusInternalServerError) })
+	read()
+	testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusOK) })
+	if err := get(t, held); err != nil || *held.Spec.HolderIdentity != "another" {
+		t.Errorf("the lease is %+v: %v", held.Spec, err)
+	}
+}
+
+// probe wants a status of a probe.
+func probe(t *testing.T, address, name string, status int) error {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/"+name, http.NoBody)
+	if err != nil {
+		return err
+	}
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != status {
+		return errors.New(name + ": " + response.Status + ": " + string(body))
+	}
+	return nil
+}
