@@ -53,6 +53,8 @@ type stage struct {
 
 	mu    sync.Mutex
 	extra []*replica
+	// left are those that get no traffic any more, or at the moment.
+	left []*replica
 }
 
 // issued is a token. The plaintext is nowhere but here and in requests.
@@ -201,7 +203,7 @@ func (s *stage) awaitAccepted(r *replica, all ...*issued) {
 func (s *stage) asked() []*replica {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Concat(s.replicas, s.extra)
+	return slices.DeleteFunc(slices.Concat(s.replicas, s.extra), func(r *replica) bool { return slices.Contains(s.left, r) })
 }
 
 // join begins to ask another replica.
@@ -210,6 +212,23 @@ func (s *stage) join(r *replica) {
 	s.extra = append(s.extra, r)
 	s.mu.Unlock()
 	s.traffic.to(r)
+}
+
+// leave ends the traffic to a replica, as where a Service has it no more, until rejoin is
+// called. What it hears of meanwhile shows in no answer.
+func (s *stage) leave(r *replica) (rejoin func()) {
+	s.mu.Lock()
+	s.left = append(s.left, r)
+	s.mu.Unlock()
+	s.traffic.from(r)
+	asked := s.deaf(r)
+	return func() {
+		s.mu.Lock()
+		s.left = slices.DeleteFunc(s.left, func(l *replica) bool { return l == r })
+		s.mu.Unlock()
+		asked(s.history.Now())
+		s.traffic.to(r)
+	}
 }
 
 // lasts lets time pass under traffic: until every replica has been asked, and answered or

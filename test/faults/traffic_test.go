@@ -128,15 +128,21 @@ func why(err error) string {
 
 // traffic is what is asked all the time during a scenario.
 type traffic struct {
-	stage   *stage
-	stop    context.CancelFunc
-	ctx     context.Context
+	stage *stage
+	stop  context.CancelFunc
+	ctx   context.Context
+	asked map[*replica]*asking
+}
+
+// asking is the traffic to one replica.
+type asking struct {
+	enough  chan struct{}
 	running sync.WaitGroup
 }
 
 func (s *stage) startTraffic() *traffic {
 	ctx, stop := context.WithCancel(context.Background())
-	return &traffic{stage: s, ctx: ctx, stop: stop}
+	return &traffic{stage: s, ctx: ctx, stop: stop, asked: map[*replica]*asking{}}
 }
 
 // to begins to ask a replica: every kind of token that works or does not.
@@ -172,8 +178,12 @@ func (t *traffic) cycle(r *replica, questions []question) {
 
 // keep asks a replica what asker comes up with, until the traffic stops.
 func (t *traffic) keep(r *replica, asker func() func() question) {
-	next := asker()
-	t.running.Go(func() {
+	next, a := asker(), t.asked[r]
+	if a == nil {
+		a = &asking{enough: make(chan struct{})}
+		t.asked[r] = a
+	}
+	a.running.Go(func() {
 		c := newCaller(r)
 		defer c.close()
 		tick := time.NewTicker(pace())
@@ -182,19 +192,31 @@ func (t *traffic) keep(r *replica, asker func() func() question) {
 			select {
 			case <-t.ctx.Done():
 				return
+			case <-a.enough:
+				return
 			case <-tick.C:
 			}
-			a := c.ask(t.ctx, t.stage.history, next())
+			got := c.ask(t.ctx, t.stage.history, next())
 			if t.ctx.Err() != nil {
 				return // it was we who ended it
 			}
-			t.stage.history.Answer(a)
-			t.stage.doomed.note(a)
+			t.stage.history.Answer(got)
+			t.stage.doomed.note(got)
 		}
 	})
 }
 
+// from ends what to began, once what is under way was answered.
+func (t *traffic) from(r *replica) {
+	a := t.asked[r]
+	close(a.enough)
+	a.running.Wait()
+	delete(t.asked, r)
+}
+
 func (t *traffic) end() {
 	t.stop()
-	t.running.Wait()
+	for _, a := range t.asked {
+		a.running.Wait()
+	}
 }

@@ -187,8 +187,8 @@ func freeAddress(t *testing.T) string {
 // manager is a process of the manager.
 type manager struct {
 	*process.Process
-	name, kubeconfig string
-	more             []string
+	program, name, kubeconfig string
+	more                      []string
 }
 
 // startManagers starts two, of which one leads.
@@ -202,15 +202,20 @@ func (w *world) startManagers() {
 // startManager waits until the manager is ready, which says nothing of whether it leads.
 func (w *world) startManager(name, kubeconfig string, more ...string) *manager {
 	w.t.Helper()
+	return w.startManagerAt(w.program("manager"), name, kubeconfig, more...)
+}
+
+func (w *world) startManagerAt(program, name, kubeconfig string, more ...string) *manager {
+	w.t.Helper()
 	health := freeAddress(w.t)
 	p, err := process.Start(process.Command{
-		Path:    w.program("manager"),
+		Path:    program,
 		Args:    append([]string{"--kubeconfig=" + kubeconfig, "--base-domain=" + baseDomain, "--health-listen=" + health, "--metrics-listen=0", "--log-level=WARN"}, more...),
 		LogFile: w.log(name),
 	})
 	must(w.t, err)
 	awaitReady(w.t, p, health)
-	return &manager{p, name, kubeconfig, more}
+	return &manager{p, program, name, kubeconfig, more}
 }
 
 // signal sends a signal, such as one that stops the manager where it is.
@@ -226,7 +231,7 @@ func (w *world) reviveManagers() {
 	for n, m := range w.managers {
 		select {
 		case <-m.Done():
-			w.managers[n] = w.startManager(m.name, m.kubeconfig, m.more...)
+			w.managers[n] = w.startManagerAt(m.program, m.name, m.kubeconfig, m.more...)
 		default:
 		}
 	}
