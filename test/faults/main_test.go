@@ -63,6 +63,7 @@ var scenarios = []scenario{
 	{"two managers lead", true, 3 * time.Second, twoLeaders},
 	{"leader stopped, and woken", false, 3 * time.Second, leaderFrozen},
 	{"no manager", true, 3 * time.Second, managersGone},
+	{"upgrade, and back", true, 3 * time.Second, upgraded},
 	{"file descriptors used up", true, 10 * time.Second, descriptorsUsedUp},
 	{"panic in a handler", true, 3 * time.Second, handlerPanics},
 	{"backends misbehave", true, 3 * time.Second, badBackends},
