@@ -15,12 +15,6 @@ func BuildPrograms(ctx context.Context, dir string, packages ...string) error {
 	return build(ctx, append([]string{"-o", dir + string(filepath.Separator)}, packages...))
 }
 
-// BuildOverlaid builds one program into a file, with the replacements that an overlay of
-// `go build` names: a program as it is but for what a test has to reach.
-func BuildOverlaid(ctx context.Context, file, overlay, pkg string) error {
-	return build(ctx, []string{"-overlay=" + overlay, "-o", file, pkg})
-}
-
 func build(ctx context.Context, args []string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-buildvcs=false"}, args...)...)
 	cmd.Dir = Root()

@@ -3,11 +3,8 @@
 package faults_test
 
 import (
-	"encoding/json"
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
 )
@@ -94,39 +91,14 @@ func (w *world) woven() (program string) {
 	if _, err := os.Stat(program); err == nil {
 		return program
 	}
-	replaced := map[string]string{}
-	add := func(path, content string) {
-		file := filepath.Join(w.dir, "woven-"+filepath.Base(path))
-		must(w.t, os.WriteFile(file, []byte(content), 0o600))
-		replaced[filepath.Join(controlplane.Root(), "internal", path)] = file
-	}
-	add("wallclock/settable.go", wovenClock)
-	add("wallclock/wallclock.go", w.changed("wallclock/wallclock.go", "return New(clock.RealClock{})", "return New(settable{})"))
-	add("server/broken.go", wovenFaults)
-	add("server/authenticate.go", w.changed("server/authenticate.go",
+	overlay := controlplane.Overlay{"internal/wallclock/settable.go": wovenClock, "internal/server/broken.go": wovenFaults}
+	must(w.t, overlay.Change("internal/wallclock/wallclock.go", "return New(clock.RealClock{})", "return New(settable{})"))
+	must(w.t, overlay.Change("internal/server/authenticate.go",
 		"s.config.Directory.Token(tenant.Name, token.DigestOf(tenant.Name, plaintext))", "confused(s.config.Directory.Token(tenant.Name, token.DigestOf(tenant.Name, plaintext)))",
 		"policy.Decide(t.State(tenant), now)", "lenient(policy.Decide(t.State(tenant), now))"))
 	begins := "func (s *Server) handle(c *call) *problem.Problem {\n"
-	add("server/server.go", w.changed("server/server.go",
+	must(w.t, overlay.Change("internal/server/server.go",
 		begins, begins+"\tif c.r.Header.Get("+strconv.Quote(panicHeader)+") != \"\" {\n\t\tpanic(\"a test asked for it\")\n\t}\n"))
-	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
-	must(w.t, err)
-	file := filepath.Join(w.dir, "overlay.json")
-	must(w.t, os.WriteFile(file, overlay, 0o600))
-	must(w.t, controlplane.BuildOverlaid(w.t.Context(), program, file, "./cmd/apiserver"))
+	must(w.t, overlay.Build(w.t.Context(), program, "./cmd/apiserver"))
 	return program
-}
-
-// changed is a file of the product's in which texts take the place of others.
-func (w *world) changed(path string, fromTo ...string) string {
-	w.t.Helper()
-	content, err := os.ReadFile(filepath.Join(controlplane.Root(), "internal", path))
-	must(w.t, err)
-	text := string(content)
-	for n := 0; n < len(fromTo); n += 2 {
-		if strings.Count(text, fromTo[n]) != 1 {
-			w.t.Fatalf("%s does not have %q once: the woven program has to be woven in another way", path, fromTo[n])
-		}
-	}
-	return strings.NewReplacer(fromTo...).Replace(text)
 }
