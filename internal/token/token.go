@@ -42,10 +42,13 @@ var (
 	ErrChecksum = errors.New("has a wrong checksum: it was mistyped or cut")
 )
 
-// Token is a minted token. It prints and logs as its id; only Reveal gives the
-// plaintext, which is to be shown once and kept nowhere.
+// Token is a minted token. It prints and logs as its id, or as an address where it is
+// part of something else; only Reveal gives the plaintext, which is to be shown once and
+// kept nowhere.
 type Token struct {
-	plaintext string
+	// plaintext is behind a pointer for fmt, which calls no method of a field that is not
+	// exported and prints what it holds: of this one an address.
+	plaintext *string
 	id        string
 }
 
@@ -63,17 +66,22 @@ func Mint(prefix string) (Token, error) {
 	b = appendRandom(b, secretLength)
 	b = appendChecksum(b, crc32.ChecksumIEEE(b))
 	plaintext := string(b)
-	return Token{plaintext: plaintext, id: plaintext[len(prefix)+1:][:IDLength]}, nil
+	return Token{plaintext: &plaintext, id: plaintext[len(prefix)+1:][:IDLength]}, nil
 }
 
 // ID is the token's public id.
 func (t Token) ID() string { return t.id }
 
-// Reveal returns the plaintext.
-func (t Token) Reveal() string { return t.plaintext }
+// Reveal returns the plaintext; nothing for a Token that was not minted.
+func (t Token) Reveal() string {
+	if t.plaintext == nil {
+		return ""
+	}
+	return *t.plaintext
+}
 
 // Digest is the token's digest for a tenant.
-func (t Token) Digest(tenant string) Digest { return DigestOf(tenant, t.plaintext) }
+func (t Token) Digest(tenant string) Digest { return DigestOf(tenant, t.Reveal()) }
 
 // String returns the id, so that a token printed by mistake gives nothing away.
 func (t Token) String() string { return "token " + t.id }

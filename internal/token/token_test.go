@@ -190,13 +190,27 @@ func TestTokenNeverPrintsItsPlaintext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	printed := log.String() + string(encoded) +
-		fmt.Sprintf("%v %+v %#v %s %q", minted, minted, minted, minted, minted)
-	if strings.Contains(printed, minted.Reveal()) {
-		t.Error("the plaintext was printed")
+	// Of a field that is not exported fmt calls no method, as where something panics with
+	// what has a token in it.
+	holder := struct{ minted token.Token }{minted}
+	printed := log.String() + string(encoded)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		printed += fmt.Sprintf(format, minted) + fmt.Sprintf(format, holder) + fmt.Sprintf(format, &holder)
+	}
+	for _, form := range []string{minted.Reveal(), fmt.Sprintf("%x", minted.Reveal())} {
+		if strings.Contains(printed, form) {
+			t.Error("the plaintext was printed")
+		}
 	}
 	if !strings.Contains(printed, minted.ID()) {
 		t.Error("the id was not printed")
+	}
+}
+
+func TestNoTokenHasNoPlaintext(t *testing.T) {
+	var none token.Token
+	if none.Reveal() != "" || none.ID() != "" {
+		t.Errorf("what was never minted has the id %q and %d bytes", none.ID(), len(none.Reveal()))
 	}
 }
 
