@@ -69,6 +69,23 @@ func TestSettingsSignInFromElsewhere(t *testing.T) {
 	v.post("/settings/sign-in/token", url.Values{"token": {plaintext}}).page(http.StatusForbidden)
 }
 
+// A token that was pasted into the address of a page does not come back after the sign-in:
+// it would be in the browser's history, and in the log of an Ingress, once more.
+func TestSettingsSignInForgetsAPastedToken(t *testing.T) {
+	i := install(t)
+	pasted := i.make("acme", "api", v1alpha1.ApiTokenSpec{})
+	v := i.visitor("acme")
+	target := "/settings?q=" + pasted
+	v.get(target).leads("/settings/sign-in")
+	signIn := "/settings/sign-in?return=" + url.QueryEscape(target)
+	if content := v.get(signIn).page(http.StatusOK); strings.Contains(content, pasted) {
+		t.Errorf("the sign-in has the token:\n%s", content)
+	}
+	v.post("/settings/sign-in/token", url.Values{"token": {i.ticket("acme", "ticket", "grace")}, "return": {target}}).leads("/settings")
+	v.get(signIn).leads("/settings")
+	v.get("/settings/sign-in?return=" + url.QueryEscape("/settings?q=ci")).leads("/settings?q=ci")
+}
+
 // Guessing tokens ends soon, and does not end what others do.
 func TestSettingsBadTokensAreCounted(t *testing.T) {
 	i := install(t)

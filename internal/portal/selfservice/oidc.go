@@ -38,7 +38,7 @@ func (v *visit) redirectURI() string { return v.Origin + v.path(pathCallback) }
 // beginOIDC sends the browser to the identity provider.
 func (v *visit) beginOIDC() *problem.Problem {
 	query := v.r.URL.Query()
-	after := returnPath(v.API.SettingsPath, query.Get(paramReturn))
+	after := v.returnTo(query.Get(paramReturn))
 	v.again = query.Get(paramRecent) != ""
 	provider := v.handler.config.Provider
 	if provider == nil {

@@ -15,7 +15,7 @@ import (
 // signIn shows the ways to sign in. Who is signed in well enough is not asked to.
 func (v *visit) signIn() *problem.Problem {
 	query := v.r.URL.Query()
-	after := returnPath(v.API.SettingsPath, query.Get(paramReturn))
+	after := v.returnTo(query.Get(paramReturn))
 	v.again = query.Get(paramRecent) != ""
 	if v.session != nil && (!v.again && v.may(tokens.VerbList, "") || v.again && v.isRecent()) {
 		return v.redirect(after)
@@ -50,7 +50,7 @@ func (v *visit) signedIn() *problem.Problem {
 // sent it, somebody might want a person to work in an account of theirs (login CSRF):
 // nothing is done before the person has seen whose it is and has confirmed it.
 func (v *visit) signInByToken() *problem.Problem {
-	after := returnPath(v.API.SettingsPath, v.form.Get(settings.FieldReturn))
+	after := v.returnTo(v.form.Get(settings.FieldReturn))
 	if !v.API.TokenSignIn {
 		return v.refuseSignIn(http.StatusForbidden, after, textTokenDenied, &problem.Problem{Code: problem.CodeForbidden, Status: http.StatusForbidden, Title: textTokenDenied})
 	}

@@ -209,12 +209,15 @@ func (v *visit) askToSignIn() *problem.Problem {
 }
 
 // here is the present page's address, below this host.
-func (v *visit) here() string {
-	uri := v.r.URL.RequestURI()
-	if v.handler.config.Tokens.HoldsSecret(uri) {
-		return v.API.SettingsPath // a token that was pasted goes no further
+func (v *visit) here() string { return v.returnTo(v.r.URL.RequestURI()) }
+
+// returnTo is where to go after a sign-in, if a page that somebody wants is one of ours. A
+// token that was pasted into its address goes no further.
+func (v *visit) returnTo(wanted string) string {
+	if v.handler.config.Tokens.HoldsSecret(wanted) {
+		return v.API.SettingsPath
 	}
-	return returnPath(v.API.SettingsPath, uri)
+	return returnPath(v.API.SettingsPath, wanted)
 }
 
 // The parameters of the sign-in's address.
