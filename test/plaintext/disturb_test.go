@@ -3,8 +3,8 @@ package plaintext_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -55,24 +55,48 @@ func (w *world) refusals(name func(string) string) {
 			}
 		}
 	}
+	w.refuseForms(taken)
 	// The manager alone counts a tenant's tokens: it refuses one that was minted.
+	there := w.atSettings(crowded)
 	for i := range 2 {
 		w.plugin("create", name(fmt.Sprintf("crowd-%d", i)), "-n", v1alpha1.TenantNamespacePrefix+crowded, "--lifetime", "1h", "--wait", "5s").maybe()
 	}
-	w.toNowhere(name("full"))
+	w.maybe(there.post("/tokens", newForm(name("crowd-form"))))
+	w.toNowhere("create", name("full"), "--lifetime", "1h")
+	w.toNowhere("settings", acme, "--no-browser")
+}
+
+// refuseForms is refusals by the forms of Settings.
+func (w *world) refuseForms(taken string) {
+	w.t.Helper()
+	b := w.atSettings(acme)
+	wrong := []url.Values{newForm(taken)}
+	for field, value := range map[string]string{"name": "A", "scope": "admin:all", "lifetime": "99999h", "addresses": "300.0.0.0/8", "owner": "a\nb"} {
+		_, form := newFormWith(field, value)
+		wrong = append(wrong, form)
+	}
+	for _, form := range wrong {
+		if a := b.post("/tokens", form); a.status < http.StatusBadRequest {
+			w.t.Errorf("the form %s was answered with %d", form.Encode(), a.status)
+		}
+	}
+	for _, target := range []string{"/tokens/missing/rotate", "/tokens/" + taken + "/rotate"} {
+		if a := b.post(target, url.Values{"credential": {"0123456789"}}); a.status < http.StatusBadRequest {
+			w.t.Errorf("POST %s was answered with %d", target, a.status)
+		}
+	}
 }
 
 // toNowhere has the plugin print to a full disk.
-func (w *world) toNowhere(name string) {
+func (w *world) toNowhere(args ...string) {
 	w.t.Helper()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	must(w.t, err)
 	defer full.Close()
-	log, err := os.Create(filepath.Join(w.logs, name+".log"))
+	log, err := os.OpenFile(filepath.Join(w.logs, "nowhere.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	must(w.t, err)
 	defer log.Close()
-	cmd := exec.CommandContext(w.t.Context(), filepath.Join(w.bin, "kubectl-latchkey"), "create", name, "--lifetime", "1h", "-v=9")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HOME="+w.home, "TMPDIR="+w.home, "KUBECACHEDIR="+filepath.Join(w.home, "cache"))
+	cmd := (&command{args: args}).cmd(w.t.Context(), w)
 	cmd.Stdout, cmd.Stderr = full, log
 	if err := cmd.Run(); err == nil {
 		w.t.Error("a token that could not be printed is no error")
@@ -91,6 +115,11 @@ func (w *world) loseAnswers(name func(string) string) {
 	w.loseAnswer(w.toPortal, lost+"-2", func() {
 		w.maybe(w.call(acme, http.MethodPost, basePath+"/tokens/"+lost+"-2/rotate", "Bearer "+w.workload, ""))
 	})
+	b := w.atSettings(acme)
+	w.loseAnswer(w.toPortal, lost+"-4", func() { w.maybe(b.post("/tokens", newForm(lost+"-4"))) })
+	w.plugin("create", lost+"-5", "--lifetime", "1h").token()
+	form := b.rotateForm(lost + "-5")
+	w.loseAnswer(w.toPortal, lost+"-5", func() { w.maybe(b.post("/tokens/"+lost+"-5/rotate", form)) })
 	w.loseAnswer(w.toMember, lost+"-3", func() { w.plugin("create", lost+"-3", "--lifetime", "1h", "--overlap", "10m").maybe() })
 	w.loseAnswer(w.toMember, lost+"-2", func() { w.plugin("rotate", lost+"-2", "--yes").maybe() })
 }
@@ -139,8 +168,13 @@ func (w *world) freezeManager(name func(string) string) {
 	frozen := name("frozen")
 	existing := w.create(frozen, "token "+w.manages)
 	w.plugin("create", frozen+"-1", "--lifetime", "1h").token()
+	b := w.atSettings(acme)
+	rotation := b.rotateForm(frozen + "-1")
 	w.signal(w.manager, syscall.SIGSTOP)
 	var doing sync.WaitGroup
+	doing.Go(func() { w.plugin("settings", acme, "--no-browser", "--wait", "1s").maybe() })
+	doing.Go(func() { w.maybe(b.post("/tokens", newForm(frozen+"-5"))) })
+	doing.Go(func() { w.maybe(b.post("/tokens/"+frozen+"-1/rotate", rotation)) })
 	doing.Go(func() { w.plugin("create", frozen+"-2", "--wait", "1s").maybe() })
 	doing.Go(func() { w.plugin("rotate", frozen+"-1", "--yes", "--wait", "1s").maybe() })
 	for i, authorization := range []string{"token " + w.manages, "Bearer " + w.workload} {

@@ -35,9 +35,10 @@ type haul struct {
 type hunt struct {
 	t      *testing.T
 	search *plaintext.Search
-	// decoys are tokens that were never issued, and were planted.
-	decoys map[string]bool
-	hauls  []*haul
+	// known are the ids of the tokens that are looked for, and decoys are tokens that were
+	// never issued, and were planted.
+	known, decoys map[string]bool
+	hauls         []*haul
 }
 
 // Prefixes of needles' names.
@@ -47,17 +48,32 @@ const (
 	decoyNeedle  = "decoy "
 )
 
-func newHunt(t *testing.T, tokens map[string]string, decoys []decoy) *hunt {
+func newHunt(t *testing.T, decoys []decoy) *hunt {
 	t.Helper()
-	h := &hunt{t: t, search: plaintext.NewSearch(), decoys: map[string]bool{}}
-	for id, text := range tokens {
-		must(t, errors.Join(h.search.AddText(idNeedle+id, id), h.search.AddSecret(secretNeedle+id, secretOf(text))))
-	}
+	h := &hunt{t: t, search: plaintext.NewSearch(), known: map[string]bool{}, decoys: map[string]bool{}}
 	for _, d := range decoys {
 		must(t, h.search.AddSecret(decoyNeedle+d.form, secretOf(d.plaintext)))
 		h.decoys[d.plaintext] = true
 	}
 	return h
+}
+
+// know looks for all tokens that there are by now, and by their ids for those that somebody
+// was given: the others may have been stored nowhere.
+func (h *hunt) know(w *world) {
+	h.t.Helper()
+	for id, text := range w.tokens {
+		if !h.known[id] {
+			must(h.t, errors.Join(h.search.AddText(idNeedle+id, id), h.search.AddSecret(secretNeedle+id, secretOf(text))))
+		}
+		h.known[id] = true
+	}
+	for id, text := range w.withheld {
+		if !h.known[id] {
+			must(h.t, h.search.AddSecret(secretNeedle+id, secretOf(text)))
+		}
+		h.known[id] = true
+	}
 }
 
 // at begins a kind of place.

@@ -19,11 +19,17 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/process"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 	"github.com/latchkey-dev/latchkey/internal/token"
 	"github.com/latchkey-dev/latchkey/test/plaintext"
 )
+
+// wovenPrefix tells the programs that can be made to panic from the others.
+const wovenPrefix = "woven "
+
+// settingsEvery is how many lifecycles there are to one whose tokens are also sent to all
+// the wrong places that Settings has, which are more than a hundred requests.
+const settingsEvery = 3
 
 // workers is how many tokens live at a time.
 const workers = 4
@@ -38,14 +44,21 @@ func TestNoPlaintextIsWritten(t *testing.T) {
 	}
 	decoys := w.plant()
 
-	h := newHunt(t, w.tokens, decoys)
-	h.pages(w)
-	h.memories(w)
+	h := newHunt(t, decoys)
+	h.know(w)
+	h.programs(w, "")
 	w.crash(w.manager)
 	w.crash(w.apiServer)
+	w.panics()
+	h.know(w)
+	h.programs(w, wovenPrefix)
+	w.crashUnderWay()
+	w.crash(w.manager)
+	h.know(w)
+	h.cluster(w)
 	must(t, env.Stop()) // so that everything is in files
 	h.rest(w)
-	t.Logf("%d lifecycles, %d tokens\n%s", *lifecycles, len(w.tokens), h.table(len(w.tokens)))
+	t.Logf("%d lifecycles, %d tokens, %d that nobody was given, %d panics\n%s", *lifecycles, len(w.tokens), len(w.withheld), len(w.asked), h.table(len(w.tokens)))
 	h.judge(len(w.tokens))
 }
 
@@ -68,6 +81,9 @@ func (w *world) live(n int) {
 				}
 				w.works(acme, last)
 				w.misuse(last)
+				if (i/len(ways)+i%len(ways))%settingsEvery == 0 { // each way has its turn
+					w.misuseSettings(last)
+				}
 				verbose[i%len(verbose)](w, last)
 			}
 			endings[i%len(endings)](w, name, last)
@@ -123,17 +139,6 @@ func (w *world) plantInMetrics(name string) {
 	})
 }
 
-// crash ends a program as a deadlock would be looked into: it dumps all its
-// goroutines to its log.
-func (w *world) crash(p *process.Process) {
-	w.t.Helper()
-	w.signal(p, syscall.SIGQUIT)
-	<-p.Done()
-	if text := p.Err().Error(); !strings.Contains(text, "exit status 2") {
-		w.t.Errorf("it did not dump its goroutines: %s", text)
-	}
-}
-
 func (w *world) page(c *http.Client, url string) string {
 	w.t.Helper()
 	response, err := c.Get(url)
@@ -147,37 +152,40 @@ func (w *world) page(c *http.Client, url string) string {
 	return string(content)
 }
 
-// pages searches the metrics of every process, and events as the API shows them.
-func (h *hunt) pages(w *world) {
+// programs searches the metrics of ours, and the memory of the manager, which never needs
+// a plaintext: more than a heap profile has of it. which says which they are.
+func (h *hunt) programs(w *world, which string) {
+	h.t.Helper()
+	for name, address := range map[string]string{"manager": w.managerMetrics, "apiserver": w.admin} {
+		h.page(w, "metrics of "+which+name, "http://"+address+"/metrics", http.DefaultClient)
+	}
+	h.frozen("memory of "+which+"manager", w.manager.PID())
+}
+
+// cluster searches the same of Kubernetes', and events as its API shows them.
+func (h *hunt) cluster(w *world) {
 	h.t.Helper()
 	host := strings.TrimSuffix(env.Config.Host, "/")
 	kubernetes, err := rest.HTTPClientFor(env.Config)
 	must(h.t, err)
-	for _, page := range []struct {
-		place, url string
-		client     *http.Client
-	}{
-		{"metrics of manager", "http://" + w.managerMetrics + "/metrics", http.DefaultClient},
-		{"metrics of apiserver", "http://" + w.admin + "/metrics", http.DefaultClient},
-		{"metrics of kube-apiserver", host + "/metrics", kubernetes},
-		{"events", host + "/apis/events.k8s.io/v1/events", kubernetes},
-	} {
-		must(h.t, h.read(h.at(page.place), page.url, strings.NewReader(w.page(page.client, page.url))))
+	h.page(w, "metrics of kube-apiserver", host+"/metrics", kubernetes)
+	h.page(w, "events", host+"/apis/events.k8s.io/v1/events", kubernetes)
+	for _, program := range []string{"kube-apiserver", "etcd"} {
+		h.frozen("memory of "+program, processOf(h.t, program))
 	}
 }
 
-// memories searches the memory of the processes that never need a plaintext, which is
-// more than a heap profile has of them.
-func (h *hunt) memories(w *world) {
+func (h *hunt) page(w *world, place, url string, client *http.Client) {
 	h.t.Helper()
-	for _, searched := range []struct {
-		name string
-		pid  int
-	}{{"manager", w.manager.PID()}, {"kube-apiserver", processOf(h.t, "kube-apiserver")}, {"etcd", processOf(h.t, "etcd")}} {
-		must(h.t, syscall.Kill(searched.pid, syscall.SIGSTOP))
-		h.memory("memory of "+searched.name, searched.pid)
-		must(h.t, syscall.Kill(searched.pid, syscall.SIGCONT))
-	}
+	must(h.t, h.read(h.at(place), url, strings.NewReader(w.page(client, url))))
+}
+
+// frozen searches the memory of a process while it stands still.
+func (h *hunt) frozen(place string, pid int) {
+	h.t.Helper()
+	must(h.t, syscall.Kill(pid, syscall.SIGSTOP))
+	defer func() { must(h.t, syscall.Kill(pid, syscall.SIGCONT)) }()
+	h.memory(place, pid)
 }
 
 // processOf finds a process of the control plane's by the folder that it was given.
@@ -224,8 +232,8 @@ func (h *hunt) judge(tokens int) {
 	all := len(h.decoys)
 	expected := map[string]struct{ ids, planted int }{
 		"etcd's database": {tokens / 2, all}, "etcd's write-ahead log": {tokens / 2, all}, "audit log": {tokens, all},
-		"logs of ours": {tokens, all}, "events": {0, all}, "metrics of manager": {0, 1},
-		"memory of manager": {0, all}, "memory of kube-apiserver": {0, all},
+		"logs of ours": {tokens, all}, "events": {0, all}, "metrics of manager": {0, 1}, "metrics of " + wovenPrefix + "manager": {0, 1},
+		"memory of manager": {0, all}, "memory of " + wovenPrefix + "manager": {0, all}, "memory of kube-apiserver": {0, all},
 	}
 	for _, found := range h.hauls {
 		for i, leak := range found.leaks {

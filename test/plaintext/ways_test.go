@@ -2,14 +2,18 @@ package plaintext_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
@@ -57,6 +61,38 @@ var ways = []struct {
 		first := w.create(name, "token "+w.manages)
 		return []string{first, w.post("/token/rotate", "token "+first, "", http.StatusOK)}
 	}},
+	{"Settings, create, signed in by pasting", func(w *world, name string) []string {
+		return []string{w.signIn(acme).create(name)}
+	}},
+	{"Settings, create, signed in by the plugin's page", func(w *world, name string) []string {
+		return []string{w.signInByPage(acme).create(name)}
+	}},
+	{"Settings, issue the first", func(w *world, name string) []string {
+		must(w.t, env.Client.Create(w.t.Context(), &v1alpha1.ApiToken{
+			ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name},
+		}))
+		return []string{w.atSettings(acme).rotate(name)}
+	}},
+	{"Settings, rotate", func(w *world, name string) []string {
+		b := w.atSettings(acme)
+		return []string{b.create(name), b.rotate(name)}
+	}},
+	{"Settings, regenerate", func(w *world, name string) []string {
+		b := w.atSettings(acme)
+		b.create(name)
+		w.expire(name)
+		b.awaitExpired(name)
+		return []string{b.rotate(name)}
+	}},
+}
+
+// expire has a token end at once.
+func (w *world) expire(name string) {
+	w.t.Helper()
+	patch := fmt.Sprintf(`{"spec":{"lifetime":null,"expiresAt":%q}}`, time.Now().Add(-time.Second).UTC().Format(time.RFC3339))
+	must(w.t, env.Client.Patch(w.t.Context(), &v1alpha1.ApiToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name},
+	}, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 
 // create makes a token by the API for tokens.
@@ -82,6 +118,7 @@ var endings = []func(w *world, name, plaintext string){
 	func(w *world, name, _ string) { must(w.t, w.plugin("revoke", name, "--yes").err) },
 	func(w *world, _, plaintext string) { w.end("/token", plaintext) },
 	func(w *world, name, _ string) { w.end("/tokens/"+name, w.manages) },
+	func(w *world, name, _ string) { w.atSettings(acme).revoke(name) },
 	func(w *world, name, _ string) {
 		must(w.t, env.Client.Delete(w.t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name}}))
 	},
@@ -96,12 +133,13 @@ func (w *world) end(target, caller string) {
 
 // verbose are what people do with the plugin that has a token in it.
 var verbose = []func(w *world, plaintext string){
-	func(w *world, plaintext string) { w.pluginWith(plaintext+"\n", "verify") },
+	func(w *world, plaintext string) { w.run(command{stdin: plaintext + "\n", args: []string{"verify"}}) },
 	func(w *world, plaintext string) { w.refused(w.plugin("verify", plaintext)) },
 	func(w *world, plaintext string) { w.refused(w.plugin("show", plaintext)) },
 	func(w *world, plaintext string) { w.refused(w.plugin("revoke", plaintext, "--yes")) },
 	func(w *world, plaintext string) { w.refused(w.plugin("rotate", plaintext, "--yes")) },
 	func(w *world, plaintext string) { w.refused(w.plugin("create", plaintext)) },
+	func(w *world, plaintext string) { w.refused(w.plugin("settings", plaintext, "--no-browser")) },
 	func(w *world, plaintext string) { w.refused(w.plugin("issue", plaintext[:len(plaintext)-1]+"~")) },
 }
 

@@ -52,6 +52,8 @@ type world struct {
 	bin, home, logs string
 
 	manager, apiServer *process.Process
+	// managerProgram and apiServerProgram are what they run.
+	managerProgram, apiServerProgram string
 	// front is where the API server listens, gateway where it answers gateways, and
 	// admin and managerMetrics where metrics are.
 	front, gateway, admin, managerMetrics string
@@ -65,22 +67,29 @@ type world struct {
 
 	mu     sync.Mutex
 	tokens map[string]string // plaintexts, by their public ids
+	// withheld are those that the API server minted and nobody was given, and told is
+	// where it told of them; asked are the panics that were asked for.
+	withheld map[string]string
+	told     string
+	asked    []string
+	// starts counts how often each program was started.
+	starts map[string]int
+
+	signingIn sync.Mutex
+	browsers  map[string]*browser // in which somebody is signed in, by tenant
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, tokens: map[string]string{},
+		t: t, tokens: map[string]string{}, withheld: map[string]string{}, starts: map[string]int{}, browsers: map[string]*browser{},
+		managerProgram: "manager", apiServerProgram: "apiserver",
 		bin: filepath.Join(env.Dir, "bin"), home: filepath.Join(env.Dir, "home"), logs: filepath.Join(env.Dir, "logs"),
 	}
 	for _, dir := range []string{w.home, w.logs} {
 		must(t, os.Mkdir(dir, 0o700))
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", w.bin+string(filepath.Separator), "./cmd/...")
-	build.Dir, build.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0") // as in the images
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	must(t, controlplane.BuildPrograms(t.Context(), w.bin, "./cmd/..."))
 	w.installTenants()
 	w.startManager()
 	w.startAPIServer()
@@ -138,15 +147,16 @@ func (w *world) installTenants() {
 	}
 }
 
-// start starts one of the programs, that logs all it can.
+// start starts one of the programs, that logs all it can, each time to another file.
 func (w *world) start(name string, config *rest.Config, args ...string) *process.Process {
 	w.t.Helper()
 	kubeconfig := filepath.Join(env.Dir, name+".kubeconfig")
 	writeKubeconfig(w.t, kubeconfig, config, "")
+	w.starts[name]++
 	p, err := process.Start(process.Command{
 		Path: filepath.Join(w.bin, name),
 		Args: append([]string{"--kubeconfig=" + kubeconfig, "--base-domain=" + baseDomain, "--log-level=DEBUG"}, args...),
-		Env:  []string{"TMPDIR=" + w.home, "GOTRACEBACK=all"}, LogFile: filepath.Join(w.logs, name+".log"),
+		Env:  []string{"TMPDIR=" + w.home, "GOTRACEBACK=all", toldVariable + "=" + w.told}, LogFile: w.logOf(name),
 	})
 	must(w.t, err)
 	w.t.Cleanup(func() { must(w.t, p.Stop(20*time.Second)) })
@@ -158,7 +168,7 @@ func (w *world) startManager() {
 	config, err := env.ServiceAccountConfig(w.t.Context(), v1alpha1.SystemNamespace, "latchkey-manager", 12*time.Hour)
 	must(w.t, err)
 	w.managerMetrics = freeAddress(w.t)
-	w.manager = w.start("manager", config, "--leader-elect=false", "--metrics-listen="+w.managerMetrics, "--health-listen=0", "--token-expiry-metrics=1000")
+	w.manager = w.start(w.managerProgram, config, "--leader-elect=false", "--metrics-listen="+w.managerMetrics, "--health-listen=0", "--token-expiry-metrics=1000")
 }
 
 func (w *world) startAPIServer() {
@@ -167,7 +177,7 @@ func (w *world) startAPIServer() {
 	must(w.t, err)
 	w.toPortal = newLink(w.t, config)
 	w.front, w.gateway, w.admin = freeAddress(w.t), freeAddress(w.t), freeAddress(w.t)
-	w.apiServer = w.start("apiserver", w.toPortal.config(config), "--listen="+w.front, "--gateway-listen="+w.gateway, "--admin-listen="+w.admin,
+	w.apiServer = w.start(w.apiServerProgram, w.toPortal.config(config), "--listen="+w.front, "--gateway-listen="+w.gateway, "--admin-listen="+w.admin,
 		"--max-bad-tokens-per-minute=0", "--trusted-proxies=127.0.0.0/8", "--last-used-interval=1s", "--shutdown-delay=0s")
 	testenv.Eventually(w.t, func() error { return answers("http://" + w.admin + "/readyz") })
 }
@@ -182,7 +192,7 @@ func (w *world) admitMember() {
 	writeKubeconfig(w.t, w.kubeconfig, w.toMember.config(config), v1alpha1.TenantNamespacePrefix+acme)
 	direct, err := client.New(config, client.Options{Scheme: testenv.Scheme})
 	must(w.t, err)
-	for _, tenant := range []string{acme, crowded} {
+	for _, tenant := range []string{acme, globex, crowded} {
 		testenv.Eventually(w.t, func() error {
 			return direct.List(w.t.Context(), &v1alpha1.ApiTokenList{}, client.InNamespace(v1alpha1.TenantNamespacePrefix+tenant))
 		})
@@ -250,16 +260,29 @@ func (r ran) maybe() []string {
 // plugin runs the plugin as acme's admin, as verbose as it can be.
 func (w *world) plugin(args ...string) ran {
 	w.t.Helper()
-	return w.pluginWith("", args...)
+	return w.run(command{args: args})
 }
 
-func (w *world) pluginWith(stdin string, args ...string) ran {
+// command is a run of the plugin.
+type command struct {
+	stdin string
+	// env is what it gets beside the environment of all.
+	args, env []string
+}
+
+func (c *command) cmd(ctx context.Context, w *world) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, "kubectl-latchkey"), append(c.args, "-v=9")...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HOME="+w.home, "TMPDIR="+w.home, "KUBECACHEDIR="+filepath.Join(w.home, "cache"))
+	cmd.Env = append(cmd.Env, c.env...)
+	cmd.Stdin = strings.NewReader(c.stdin)
+	return cmd
+}
+
+func (w *world) run(c command) ran {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, "kubectl-latchkey"), append(args, "-v=9")...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HOME="+w.home, "TMPDIR="+w.home, "KUBECACHEDIR="+filepath.Join(w.home, "cache"))
-	cmd.Stdin = strings.NewReader(stdin)
+	cmd := c.cmd(ctx, w)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
