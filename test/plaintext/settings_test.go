@@ -114,8 +114,8 @@ func (b *browser) post(target string, form url.Values, headers ...string) answer
 	return b.send(http.MethodPost, target, form.Encode(), append([]string{"Origin", "https://" + b.tenant + "." + baseDomain, "Sec-Fetch-Site", "same-origin"}, headers...)...)
 }
 
-// follow is for a browser that goes nowhere by itself.
-var follow = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// unled goes nowhere by itself.
+var unled = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 // send sends the cookies and keeps those that the answer sets; headers are pairs. No
 // answer may have a token in an address, which would be in the browser's history.
@@ -137,7 +137,7 @@ func (b *browser) send(method, target, form string, headers ...string) answer {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
 	b.mu.Unlock()
-	response, err := follow.Do(r)
+	response, err := unled.Do(r)
 	must(t, err)
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
