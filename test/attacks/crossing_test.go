@@ -10,11 +10,13 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/token"
 	"github.com/latchkey-dev/latchkey/internal/wiretest"
 )
@@ -24,10 +26,12 @@ type claim struct {
 	name string
 	// target is the request's; of endpoint if nil.
 	target func(claimed string) string
-	// headers are beside Host and Authorization. valid is a token of the host's.
-	headers func(claimed, valid string) []string
-	// refused says that nobody is served who sends this.
-	refused bool
+	// headers are beside Host and Authorization. other is a token that works, and not the
+	// one that is sent: the host's or, where that is the sender's, the claimed tenant's.
+	headers func(claimed, other string) []string
+	// refused is what everybody is answered who sends this, or 0 where a tenant who sends
+	// it to the own host is served.
+	refused int
 }
 
 func header(name string) claim {
@@ -38,8 +42,8 @@ func tenantHeader(name string) claim {
 	return claim{name: name, headers: func(claimed, _ string) []string { return []string{name + ": " + claimed} }}
 }
 
-func refused(c claim) claim {
-	c.refused = true
+func refused(status int, c claim) claim {
+	c.refused = status
 	return c
 }
 
@@ -52,41 +56,41 @@ var claims = []claim{
 	header("X-HTTP-Host-Override"),
 	tenantHeader("Latchkey-Tenant"),
 	tenantHeader("LATCHKEY-TENANT"),
-	refused(tenantHeader("Latchkey_Tenant")),
-	refused(tenantHeader("X_Latchkey_Tenant")),
+	refused(http.StatusBadRequest, tenantHeader("Latchkey_Tenant")),
+	refused(http.StatusBadRequest, tenantHeader("X_Latchkey_Tenant")),
 	{name: "Forwarded", headers: func(claimed, _ string) []string {
-		return []string{"Forwarded: for=127.0.0.1;host=" + host(claimed) + ";proto=https", "X-Forwarded-For: 127.0.0.1", "Via: 1.1 " + host(claimed)}
+		return []string{"Forwarded: for=127.0.0.1;host=" + host(claimed) + ";proto=https", "X-Forwarded-For: 192.0.2.1", "Via: 1.1 " + host(claimed)}
 	}},
 	{name: "X-Original-URL", headers: func(claimed, _ string) []string {
 		return []string{"X-Original-URL: https://" + host(claimed) + endpoint, "X-Rewrite-URL: https://" + host(claimed) + endpoint, "Referer: https://" + host(claimed)}
 	}},
-	{name: "Latchkey-Token-Id", headers: func(claimed, valid string) []string {
-		return []string{"Latchkey-Token-Id: " + tokenID(valid), "Latchkey-Token-Scopes: everything", "Latchkey-Token-Owner: boss@" + host(claimed)}
+	{name: "Latchkey-Token-Id", headers: func(claimed, other string) []string {
+		return []string{"Latchkey-Token-Id: " + tokenID(other), "Latchkey-Token-Scopes: everything", "Latchkey-Token-Owner: boss@" + host(claimed)}
 	}},
-	{name: "another token elsewhere", headers: func(_, valid string) []string {
-		return []string{"Proxy-Authorization: token " + valid, "Cookie: Authorization=token " + valid + "; token=" + valid, "X-Authorization: token " + valid, "X-Api-Key: " + valid}
+	{name: "another token elsewhere", headers: func(_, other string) []string {
+		return []string{"Proxy-Authorization: token " + other, "Cookie: Authorization=token " + other + "; token=" + other, "X-Authorization: token " + other, "X-Api-Key: " + other}
 	}},
 	{name: "query", target: func(claimed string) string { return endpoint + "?tenant=" + claimed + "&host=" + host(claimed) }},
-	refused(claim{name: "absolute form", target: func(claimed string) string { return "http://" + host(claimed) + endpoint }}),
-	refused(claim{name: "second Host", headers: func(claimed, _ string) []string { return []string{"Host: " + host(claimed)} }}),
-	refused(claim{name: "second Authorization", headers: func(_, valid string) []string { return []string{"Authorization: token " + valid} }}),
-	refused(claim{name: "option of the connection", headers: func(claimed, _ string) []string {
+	refused(http.StatusBadRequest, claim{name: "absolute form", target: func(claimed string) string { return "http://" + host(claimed) + endpoint }}),
+	refused(http.StatusBadRequest, claim{name: "second Host", headers: func(claimed, _ string) []string { return []string{"Host: " + host(claimed)} }}),
+	refused(http.StatusUnauthorized, claim{name: "second Authorization", headers: func(_, other string) []string { return []string{"Authorization: token " + other} }}),
+	refused(http.StatusBadRequest, claim{name: "option of the connection", headers: func(claimed, _ string) []string {
 		return []string{"X-Forwarded-Host: " + host(claimed), "Connection: keep-alive, Latchkey-Tenant"}
 	}}),
 }
 
 func tokenID(plaintext string) string { return strings.Split(plaintext, "_")[1] }
 
-// request is what a client sends to a tenant's host. claimed and valid are as the
+// request is what a client sends to a tenant's host. claimed and other are as the
 // claims have them.
-func (c *claim) request(tenant, plaintext, claimed, valid string) string {
+func (c *claim) request(tenant, plaintext, claimed, other string) string {
 	target := endpoint
 	if c.target != nil {
 		target = c.target(claimed)
 	}
 	lines := []string{"GET " + target + " HTTP/1.1", "Host: " + host(tenant), "Authorization: token " + plaintext}
 	if c.headers != nil {
-		lines = append(lines, c.headers(claimed, valid)...)
+		lines = append(lines, c.headers(claimed, other)...)
 	}
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
@@ -169,49 +173,90 @@ func strange(t *testing.T) map[string]string {
 	}
 }
 
+// crossing sends every claim with one tenant's token to the hosts of all.
+type crossing struct {
+	world *world
+	// nobodys is a token as they are issued, which never was.
+	nobodys string
+	// unknown is how each host answers that token.
+	unknown map[string]wiretest.Reply
+	// requests are those with a token that works, twins those with nobodys beside them,
+	// and served the requests that were.
+	requests, twins, served int
+}
+
 // No token is accepted on another tenant's host, whatever its client claims, and what
 // is answered tells nobody whether there is such a token: it is, byte for byte and but
 // for the date, what is answered to one that nobody has, or that is none.
 func TestNoTokenCrosses(t *testing.T) {
 	w := newWorld(t)
 	s := w.startServer(t, "--max-bad-tokens-per-minute=0", "--log-level=WARN")
-	unknown := w.unknownAnswers(t, s)
-	requests, served := 0, 0
+	c := &crossing{world: w, nobodys: strange(t)["unknown"], unknown: w.unknownAnswers(t, s)}
 	for _, owner := range w.tenants {
-		var sent []string
-		var wanted []func(reply wiretest.Reply)
-		for n, tenant := range w.tenants {
-			claimed := owner
-			if tenant == owner {
-				claimed = w.tenants[(n+1)%len(w.tenants)]
-			}
-			for i := range claims {
-				c := &claims[i]
-				sent = append(sent, c.request(tenant, w.tokens[owner], claimed, w.tokens[tenant]))
-				wanted = append(wanted, func(reply wiretest.Reply) {
-					if tenant == owner && !c.refused {
-						served++
-						wantServed(t, tenant, c.name, reply)
-						return
-					}
-					wantRefused(t, unknown[tenant], owner, tenant, c, reply)
-				})
-			}
-		}
-		must(t, pipeline(t.Context(), s.address, sent, func(n int, reply wiretest.Reply) { wanted[n](reply) }))
-		requests += len(sent)
+		c.send(t, s, owner)
 		if t.Failed() {
 			return
 		}
 	}
 	reached := w.take(t)
-	if len(reached) != served {
-		t.Errorf("%d requests reached the backend, and %d were answered by it", len(reached), served)
+	if want := len(w.tenants) * servedClaims(); len(reached) != c.served || c.served != want {
+		t.Errorf("%d requests reached the backend, and %d were answered by it, want %d", len(reached), c.served, want)
 	}
 	for _, r := range reached {
-		wantNoClaims(t, r)
+		w.wantNoClaims(t, r)
 	}
-	t.Logf("%d tokens × %d hosts × %d claims: %d requests, %d served to their own tenant, 0 crossings", len(w.tenants), len(w.tenants), len(claims), requests, served)
+	t.Logf("%d tokens × %d hosts × %d claims: %d requests, %d served to their own tenant, 0 crossings; %d more with a token that nobody has",
+		len(w.tenants), len(w.tenants), len(claims), c.requests, c.served, c.twins)
+}
+
+// servedClaims is how many of the claims a tenant may make on the own host.
+func servedClaims() (n int) {
+	for i := range claims {
+		if claims[i].refused == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// send sends the owner's token to all hosts. What is refused for the claim may be
+// answered with words about it: then the same request with a token that nobody has goes
+// before it, and is what it has to be answered like.
+func (c *crossing) send(t *testing.T, s *apiServer, owner string) {
+	t.Helper()
+	w := c.world
+	var sent []string
+	var wanted []func(reply wiretest.Reply)
+	for n, tenant := range w.tenants {
+		claimed, other := owner, w.tokens[tenant]
+		if tenant == owner {
+			claimed = w.tenants[(n+1)%len(w.tenants)]
+			other = w.tokens[claimed]
+		}
+		for i := range claims {
+			claim, twin := &claims[i], c.unknown[tenant]
+			if claim.refused != 0 {
+				c.twins++
+				sent = append(sent, claim.request(tenant, c.nobodys, claimed, other))
+				wanted = append(wanted, func(reply wiretest.Reply) {
+					if twin = reply; reply.Status != claim.refused {
+						t.Errorf("nobody's token on %s with %s was answered %d, want %d", host(tenant), claim.name, reply.Status, claim.refused)
+					}
+				})
+			}
+			c.requests++
+			sent = append(sent, claim.request(tenant, w.tokens[owner], claimed, other))
+			wanted = append(wanted, func(reply wiretest.Reply) {
+				if tenant == owner && claim.refused == 0 {
+					c.served++
+					wantServed(t, tenant, claim.name, reply)
+					return
+				}
+				wantAlike(t, owner+"'s token on "+host(tenant)+" with "+claim.name, reply, twin)
+			})
+		}
+	}
+	must(t, pipeline(t.Context(), s.address, sent, func(n int, reply wiretest.Reply) { wanted[n](reply) }))
 }
 
 // unknownAnswers is how each host answers a token that nobody has, to which all others
@@ -233,10 +278,10 @@ func (w *world) unknownAnswers(t *testing.T, s *apiServer) map[string]wiretest.R
 			if n == 0 {
 				answers[tenant] = reply
 			}
-			if reply.Status != http.StatusUnauthorized || reply.Head != answers[tenant].Head || reply.Body != answers[tenant].Body {
-				t.Errorf("on %s a token that is %s was answered\n%s%s\nand one that nobody has\n%s%s",
-					host(tenant), names[n], reply.Head, reply.Body, answers[tenant].Head, answers[tenant].Body)
+			if reply.Status != http.StatusUnauthorized {
+				t.Errorf("on %s a token that is %s was answered %d", host(tenant), names[n], reply.Status)
 			}
+			wantAlike(t, "on "+host(tenant)+" a token that is "+names[n], reply, answers[tenant])
 		}))
 	}
 	return answers
@@ -250,31 +295,28 @@ func wantServed(t *testing.T, tenant, claim string, reply wiretest.Reply) {
 	}
 }
 
-func wantRefused(t *testing.T, unknown wiretest.Reply, owner, tenant string, c *claim, reply wiretest.Reply) {
+// wantAlike wants an answer that is, but for the date, what a token is answered that
+// nobody has.
+func wantAlike(t *testing.T, what string, reply, unknown wiretest.Reply) {
 	t.Helper()
-	if c.refused {
-		if reply.Status != http.StatusBadRequest && reply.Status != http.StatusUnauthorized {
-			t.Errorf("%s's token on %s with %s was answered %d", owner, host(tenant), c.name, reply.Status)
-		}
-		return
-	}
 	if reply.Head != unknown.Head || reply.Body != unknown.Body {
-		t.Errorf("%s's token on %s with %s was answered\n%s%s\nand one that nobody has\n%s%s",
-			owner, host(tenant), c.name, reply.Head, reply.Body, unknown.Head, unknown.Body)
+		t.Errorf("%s was answered\n%s%s\nand one that nobody has\n%s%s", what, reply.Head, reply.Body, unknown.Head, unknown.Body)
 	}
 }
 
-// wantNoClaims wants that the backend was told of no other tenant by a name that it
-// could believe.
-func wantNoClaims(t *testing.T, r *wiretest.Request) {
+// wantNoClaims wants that the backend was told, by every name that it could believe,
+// whose request it is, once, and of nobody else.
+func (w *world) wantNoClaims(t *testing.T, r *wiretest.Request) {
 	t.Helper()
 	own := r.Value("Host")
-	for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Server", "X-Original-Host", "X-Host", "X-Http-Host-Override", "Forwarded",
-		"X-Original-Url", "X-Rewrite-Url", "Latchkey-Token-Owner", "Latchkey-Token-Scopes"} {
-		for _, value := range r.Values(name) {
-			if value != "" && value != own {
-				t.Fatalf("on %s the backend was told %s: %s", own, name, value)
-			}
+	tenant, _, _ := strings.Cut(own, ".")
+	for name, want := range map[string][]string{
+		proxy.HeaderTenant: {tenant}, proxy.HeaderTokenID: {tokenID(w.tokens[tenant])}, proxy.HeaderTokenOwner: nil, proxy.HeaderTokenScopes: {""},
+		"X-Forwarded-Host": {own}, "X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Server": nil, "X-Original-Host": nil, "X-Host": nil,
+		"X-Http-Host-Override": nil, "Forwarded": nil, "X-Original-Url": nil, "X-Rewrite-Url": nil, "Proxy-Authorization": nil,
+	} {
+		if got := r.Values(name); !slices.Equal(got, want) {
+			t.Fatalf("on %s the backend was told %s: %q, want %q", own, name, got, want)
 		}
 	}
 }
