@@ -184,14 +184,7 @@ func TestSettingsCrossOrigin(t *testing.T) {
 		"another spelling":    {"Origin", "https://acme.example.com.evil.example", "Sec-Fetch-Site", ""},
 		"an unknown relation": {"Origin", "https://evil.example", "Sec-Fetch-Site", "sideways"},
 	} {
-		for target, form := range map[string]url.Values{
-			"/settings/tokens":                      newForm("evil"),
-			"/settings/tokens/victim/rotate":        {"credential": {i.stored("acme", "victim").Spec.Credential.ID}},
-			"/settings/tokens/victim/revoke":        {"name": {"victim"}},
-			"/settings/tokens/victim/drop-previous": {"credential": {""}},
-			"/settings/sign-out":                    {},
-			"/settings/sign-out-everywhere":         {},
-		} {
+		for target, form := range i.trespasses() {
 			if a := v.post(target, form, headers...); a.status != http.StatusForbidden {
 				t.Errorf("%s: POST %s is answered %d", name, target, a.status)
 			}
@@ -200,12 +193,52 @@ func TestSettingsCrossOrigin(t *testing.T) {
 	if v.cookies["__Host-latchkey-session"] != session {
 		t.Error("the session has changed")
 	}
-	var all v1alpha1.ApiTokenList
-	must(t, env.Client.List(t.Context(), &all, client.InNamespace(namespaceOf(t, "acme"))))
-	if len(all.Items) != 1 || all.Items[0].Spec.Revoked {
-		t.Errorf("the tenant's tokens are now %+v", all.Items)
+	i.onlyVictim()
+	v.post("/settings/tokens", newForm("own"), "Sec-Fetch-Site", "", "Sec-Fetch-Mode", "").reveals(i) // an older browser's own form
+}
+
+// trespasses are what others would have acme's member do, to the token victim among the
+// rest, by path.
+func (i *installation) trespasses() map[string]url.Values {
+	return map[string]url.Values{
+		"/settings/tokens":                      newForm("evil"),
+		"/settings/tokens/victim/rotate":        {"credential": {i.stored("acme", "victim").Spec.Credential.ID}},
+		"/settings/tokens/victim/revoke":        {"name": {"victim"}},
+		"/settings/tokens/victim/drop-previous": {"credential": {""}},
+		"/settings/sign-out":                    {},
+		"/settings/sign-out-everywhere":         {},
 	}
-	v.post("/settings/tokens", newForm("own"), "Sec-Fetch-Site", "").reveals(i) // an older browser's own form
+}
+
+// onlyVictim wants that acme has no token but victim, which nobody revoked.
+func (i *installation) onlyVictim() {
+	i.t.Helper()
+	var all v1alpha1.ApiTokenList
+	must(i.t, env.Client.List(i.t.Context(), &all, client.InNamespace(namespaceOf(i.t, "acme"))))
+	if len(all.Items) != 1 || all.Items[0].Spec.Revoked {
+		i.t.Errorf("the tenant's tokens are now %+v", all.Items)
+	}
+}
+
+// The product's own scripts, which are of the same origin, do nothing by fetch.
+func TestSettingsByScript(t *testing.T) {
+	i := install(t)
+	v := i.visitor("acme")
+	v.enter("ticket", "grace")
+	i.make("acme", "victim", v1alpha1.ApiTokenSpec{})
+	session := v.cookies["__Host-latchkey-session"]
+	forms := i.trespasses()
+	forms["/settings/sign-in/token"] = url.Values{"token": {"anything"}}
+	for _, mode := range []string{"cors", "same-origin", "no-cors", "websocket", "Navigate"} {
+		for target, form := range forms {
+			v.post(target, form, "Sec-Fetch-Mode", mode).revealsNothing().page(http.StatusForbidden, "A script sent the request")
+		}
+	}
+	if v.cookies["__Host-latchkey-session"] != session {
+		t.Error("the session has changed")
+	}
+	i.onlyVictim()
+	v.post("/settings/tokens", newForm("own"), "Sec-Fetch-Mode", "navigate").reveals(i)
 }
 
 // Where the answer to the deletion is lost nobody is signed in: it may have been

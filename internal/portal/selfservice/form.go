@@ -22,10 +22,26 @@ const formType = "application/x-www-form-urlencoded"
 var crossOrigin = &problem.Problem{Code: problem.CodeForbidden, Status: http.StatusForbidden,
 	Title: "This did not come from this page", Detail: "Another site sent the request. Nothing was done."}
 
+// byScript answers what is no form that was sent. The product's own pages are of the same
+// origin, so that http.CrossOriginProtection lets their scripts pass.
+var byScript = &problem.Problem{Code: problem.CodeForbidden, Status: http.StatusForbidden,
+	Title: "This did not come from this page", Detail: "A script sent the request, and not a form. Nothing was done."}
+
+// isNavigation says whether the browser goes to where it sends the request, as for a form,
+// and not a script reads the answer (Fetch Metadata, Sec-Fetch-Mode). No script can set
+// the header; older browsers lack it, and pass.
+func isNavigation(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return mode == "" || mode == "navigate"
+}
+
 // readForm reads a POST's form, once it is known to come from a page of ours.
 func (v *visit) readForm(e endpoint) *problem.Problem {
 	if v.r.Method != http.MethodPost {
 		return nil
+	}
+	if !isNavigation(v.r) {
+		return byScript
 	}
 	if v.handler.protection.Check(v.r) != nil {
 		if !e.foreign {
