@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -178,9 +179,22 @@ func (s *life) Write(name string, spec *v1alpha1.ApiTokenSpec) error {
 		if err != nil {
 			return err
 		}
-		s.digests[name] = append(s.digests[name], digest)
+		if !s.isAnothers(digest, name) {
+			s.digests[name] = append(s.digests[name], digest)
+		}
 	}
 	return s.put(present)
+}
+
+// isAnothers says whether a credential is another ApiToken's than that of the name: one that was
+// copied may work, as that of whose it is.
+func (s *life) isAnothers(digest token.Digest, name string) bool {
+	for other, digests := range s.digests {
+		if other != name && slices.Contains(digests, digest) {
+			return true
+		}
+	}
+	return false
 }
 
 // Delete deletes an ApiToken.
