@@ -70,10 +70,10 @@ fuzz: need-go ## Run every fuzz target for FUZZTIME (10s unless set)
 	@bash hack/fuzz.sh
 
 .PHONY: attacks
-attacks: need-go ## Attack the API server for some minutes, as docs/attacks.md says; `make test` does so for less long
-	@ATTACKS=long bash hack/test.sh -count=1 -v ./test/attacks
-	@ATTACKS=long bash hack/test.sh -count=1 -v -run '^TestLife$$' ./controllers
-	@bash hack/test.sh -count=1 -v -run '^TestLife$$' ./controllers/apitoken -rapid.checks=1000
+attacks: need-go ## Attack the API server for half an hour, as docs/attacks.md says; `make test` does so for less long
+	@ATTACKS=long bash hack/test.sh -count=1 -timeout 60m -v ./test/attacks
+	@ATTACKS=long bash hack/test.sh -count=1 -timeout 30m -v -run '^TestLife$$' ./controllers
+	@bash hack/test.sh -count=1 -timeout 60m -v -run '^TestLife$$' ./controllers/apitoken -rapid.checks=1000
 
 .PHONY: bench
 bench: need-go ## Measure what Latchkey costs beside others; BENCH_FLAGS=--quick takes about a minute

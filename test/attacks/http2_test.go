@@ -252,60 +252,71 @@ func TestHTTP2Floods(t *testing.T) {
 		streams = 100_000
 	}
 	grown, good := s.peak(t), goodTraffic(t, s, w.tokens["acme"])
-	must(t, w.resets(t, s, streams))
-	must(t, w.continuations(t, s, streams))
+	reset, err := w.resets(t, s, streams)
+	must(t, err)
+	frames, err := w.continuations(t, s, streams)
+	must(t, err)
 	if bytes := grown(); bytes > 32*mib {
 		t.Errorf("resident memory grew by %.1f MiB", bytes/mib)
 	} else {
-		t.Logf("%d streams that were reset, and a header block of up to %d frames: resident memory grew by %.1f MiB at most", streams, streams, bytes/mib)
+		t.Logf("%d streams that were reset, and %d frames of a header block: resident memory grew by %.1f MiB at most", reset, frames, bytes/mib)
 	}
-	t.Logf("meanwhile %s", good())
+	t.Logf("meanwhile %s", good.end(t))
 	w.take(t)
 }
 
-// resets opens streams and resets them, until the server has had enough.
-func (w *world) resets(t *testing.T, s *apiServer, streams int) error {
+// streamsAtATime is the server's default of --max-streams.
+const streamsAtATime = 100
+
+// resets opens streams and resets them, until the server has had enough. There have to
+// be more of them than the server serves at a time.
+func (w *world) resets(t *testing.T, s *apiServer, streams int) (reset int, err error) {
 	connection, err := s.dialHTTP2(t, "acme")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer connection.Close()
 	go func() { _, _ = io.Copy(io.Discard, connection) }()
 	framer := http2.NewFramer(connection, nil)
 	if err := framer.WriteSettings(); err != nil {
-		return err
+		return 0, err
 	}
 	var encoder blockEncoder
 	sent := fields{":method", "GET", ":scheme", "https", ":authority", "acme.example.com", ":path", endpoint, "authorization", "token {{acme}}"}
-	for n := range streams {
-		id := uint32(2*n + 1)
+	for ; reset < streams; reset++ {
+		id := uint32(2*reset + 1)
 		err := errors.Join(
 			framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: encoder.encode(w, sent), EndHeaders: true, EndStream: true}),
 			framer.WriteRSTStream(id, http2.ErrCodeCancel))
 		if err != nil {
-			return nil // the server had enough
+			break // the server had enough
 		}
 	}
-	return nil
+	if reset <= streamsAtATime {
+		return reset, fmt.Errorf("the server ended the connection after %d streams", reset)
+	}
+	return reset, nil
 }
 
 // continuations sends a header block until the server has had enough, which has to be
-// before its end.
-func (w *world) continuations(t *testing.T, s *apiServer, frames int) error {
+// before its end and not before its beginning.
+func (w *world) continuations(t *testing.T, s *apiServer, most int) (frames int, err error) {
 	connection, err := s.dialHTTP2(t, "acme")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer connection.Close()
 	framer := http2.NewFramer(connection, nil)
 	var encoder blockEncoder
 	block := encoder.encode(w, fields{"x-value", strings.Repeat("a", 1000)})
 	err = errors.Join(framer.WriteSettings(), framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block}))
-	for range frames {
-		if err != nil {
-			return nil // the server had enough
-		}
-		err = framer.WriteContinuation(1, false, block)
+	if err != nil {
+		return 0, err
 	}
-	return fmt.Errorf("the server took a header block of %d frames", frames)
+	for ; frames < most; frames++ {
+		if framer.WriteContinuation(1, false, block) != nil {
+			return frames, nil // the server had enough
+		}
+	}
+	return frames, fmt.Errorf("the server took a header block of %d frames", frames)
 }

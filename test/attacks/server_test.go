@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,12 +29,12 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
 
-// build makes the API server as a release has it: without the race detector, which
-// would multiply its memory.
-func build(t *testing.T) (program string) {
+// build makes a program as a release has it: without the race detector, which would
+// multiply its memory and time.
+func build(t *testing.T, source string) (program string) {
 	t.Helper()
-	program = filepath.Join(env.Dir, "apiserver")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "./cmd/apiserver")
+	program = filepath.Join(env.Dir, path.Base(source))
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, source)
 	cmd.Dir, cmd.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

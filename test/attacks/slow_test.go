@@ -30,6 +30,8 @@ type slowClient struct {
 	// status is what the server answers before it ends the connection, or 0 where there
 	// is no request to answer.
 	status int
+	// atOnce says that the server does not wait before it ends the connection.
+	atOnce bool
 }
 
 var slowClients = []slowClient{
@@ -37,7 +39,7 @@ var slowClients = []slowClient{
 	{name: "headers without an end", trickle: "X-Slow: b\r\n", begin: func(*world) string { return "GET " + endpoint + " HTTP/1.1\r\nHost: " + host("acme") + "\r\n" }},
 	{name: "one letter at a time", trickle: "a", begin: func(*world) string { return "GET /" }},
 	{name: "body that does not come", status: http.StatusRequestTimeout, begin: func(w *world) string { return w.post("globex", "globex") }},
-	{name: "body without a token", status: http.StatusUnauthorized, trickle: "x", begin: func(w *world) string { return w.post("globex", "acme") }},
+	{name: "body without a token", status: http.StatusUnauthorized, atOnce: true, trickle: "x", begin: func(w *world) string { return w.post("globex", "acme") }},
 	{name: "idle after a request", status: http.StatusOK, begin: func(w *world) string { return claims[0].request("globex", w.tokens["globex"], "", "") }},
 	{name: "TLS without a handshake", tls: true, begin: func(*world) string { return "" }},
 	{name: "TLS handshake without an end", tls: true, trickle: "\x00", begin: func(*world) string { return "\x16\x03\x01\x10\x00" }},
@@ -48,11 +50,15 @@ func (w *world) post(tenant, owner string) string {
 	return "POST " + endpoint + " HTTP/1.1\r\nHost: " + host(tenant) + "\r\nContent-Length: 1048576\r\nAuthorization: token " + w.tokens[owner] + "\r\n\r\n"
 }
 
+// slowTimeout is how long the server waits for each of headers, body and next request:
+// longer than a busy machine takes to send any of them.
+const slowTimeout = 8 * time.Second
+
 // Slow clients hold connections for as long as the limits say, however many they are,
 // and nobody else waits for them.
 func TestSlowClients(t *testing.T) {
 	w := newWorld(t)
-	const timeout = "4s"
+	timeout := slowTimeout.String()
 	s := w.startServer(t, "--log-level=ERROR", "--max-bad-tokens-per-minute=0", "--max-requests-per-tenant=0", "--header-timeout="+timeout, "--body-timeout="+timeout, "--idle-timeout="+timeout)
 	each := 100
 	if long() {
@@ -66,16 +72,24 @@ func TestSlowClients(t *testing.T) {
 	for _, c := range slowClients {
 		for range each {
 			running.Go(func() {
+				began := time.Now()
 				if err := c.hold(t, w, s); err != nil {
 					t.Errorf("%s: %v", c.name, err)
+				}
+				if held := time.Since(began); held < slowTimeout && !c.atOnce {
+					t.Errorf("%s: the connection was held for %s, and was to be for %s", c.name, held, slowTimeout)
 				}
 			})
 		}
 	}
 	for range each {
 		running.Go(func() {
+			began := time.Now()
 			if err := s.holdHTTP2(t); err != nil {
 				t.Errorf("HTTP/2: %v", err)
+			}
+			if held := time.Since(began); held < slowTimeout {
+				t.Errorf("HTTP/2: the connection was held for %s, and was to be for %s", held, slowTimeout)
 			}
 		})
 	}
@@ -86,7 +100,7 @@ func TestSlowClients(t *testing.T) {
 	} else {
 		t.Logf("%d slow connections, each ended by the server; resident memory grew by %.1f MiB at most, %.1f KiB for each", connections, grew/mib, grew/1024/float64(connections))
 	}
-	t.Logf("meanwhile %s", good())
+	t.Logf("meanwhile %s", good.end(t))
 	testenv.Eventually(t, func() error {
 		values, _, err := s.metrics(t)
 		if err == nil && values["go_goroutines"] > goroutines+10 {

@@ -60,8 +60,8 @@ type world struct {
 	tokens  map[string]string
 	// dead are tokens that were issued and do not work, by the reason.
 	dead map[string]string
-	// program is the API server.
-	program string
+	// program is the API server, and flooder what floods it.
+	program, flooder string
 }
 
 var (
@@ -85,7 +85,8 @@ func newWorld(t *testing.T) *world {
 		w.kubeconfig, err = w.writeKubeconfig()
 		must(t, err)
 		w.populate(t)
-		w.program = build(t)
+		w.flooder = build(t, "./test/attacks/flooder")
+		w.program = build(t, "./cmd/apiserver")
 	})
 	if theWorld == nil || theWorld.program == "" {
 		t.Fatal("the world could not be made; see the first test")
