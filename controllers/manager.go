@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -62,6 +63,10 @@ const LongestTakeover = longestRetry + leaseDuration + longestRetry
 // DefaultWorkers is that of Options.Workers. Each waits for two writes; a kube-apiserver
 // takes about a thousand a second.
 const DefaultWorkers = 64
+
+// beginLimit is how long a new leader may take to go once over all that it has read; the
+// library's 2 minutes would end one of an installation with very many tokens each time.
+const beginLimit = 10 * time.Minute
 
 // probeLimit is how long the probe of readiness waits, below kubelet's second.
 const probeLimit = 500 * time.Millisecond
@@ -123,12 +128,16 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 		Controller: config.Controller{
 			SkipNameValidation:    &o.SkipNameValidation,
 			ReconciliationTimeout: cmp.Or(o.ReconcileTimeout, DefaultReconcileTimeout),
+			CacheSyncTimeout:      beginLimit,
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)
 	}
 	if err := addControllers(ctx, mgr, o); err != nil {
+		return nil, err
+	}
+	if err := fillCaches(ctx, mgr.GetCache()); err != nil {
 		return nil, err
 	}
 	if err := addStates(ctx, mgr, cmp.Or(o.Metrics, prometheus.Registerer(metrics.Registry))); err != nil {
@@ -140,9 +149,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 	return mgr, mgr.AddReadyzCheck("caches", cachesFilled(mgr.GetCache()))
 }
 
-// cachesFilled has a manager be ready once it has read what it keeps, whether it leads or
-// stands by: whoever replaces managers one by one by their readiness never has none that
-// could take over at once.
+// cachesFilled has a manager be ready once it has read all that it keeps, whether it leads
+// or stands by: who replaces managers one by one, each when the one before is ready, always
+// leaves one that can take over at once.
 func cachesFilled(c cache.Cache) healthz.Checker {
 	return func(request *http.Request) error {
 		ctx, cancel := context.WithTimeout(request.Context(), probeLimit)
@@ -152,6 +161,27 @@ func cachesFilled(c cache.Cache) healthz.Checker {
 		}
 		return nil
 	}
+}
+
+// fillCaches has the cache read everything that the controllers watch from the start. By
+// themselves they would ask for it only when they lead.
+func fillCaches(ctx context.Context, c cache.Cache) error {
+	for _, object := range []client.Object{
+		&v1alpha1.ApiToken{}, &v1alpha1.Tenant{}, &v1alpha1.PublicApi{},
+		&corev1.Secret{}, &corev1.ConfigMap{}, &rbacv1.RoleBinding{}, &networkingv1.Ingress{},
+		metadataOf(corev1.SchemeGroupVersion.WithKind("Namespace")), metadataOf(corev1.SchemeGroupVersion.WithKind("Service")),
+	} {
+		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("watch %T: %w", object, err)
+		}
+	}
+	return nil
+}
+
+func metadataOf(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(kind)
+	return object
 }
 
 func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {

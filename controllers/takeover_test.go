@@ -80,8 +80,11 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// reconciled are the names of ApiTokens, in the order in which a manager looks at them.
+// reconciled are the names of objects of a kind, in the order in which a manager looks at
+// them: of those in one namespace, or in none, whose names begin alike.
 type reconciled struct {
+	controller, namespace, prefix string
+
 	mu    sync.Mutex
 	names []string
 }
@@ -89,8 +92,9 @@ type reconciled struct {
 // log has the manager tell, by what controller-runtime logs.
 func (r *reconciled) log(o *controllers.Options) {
 	o.Logger = funcr.NewJSON(func(line string) {
-		var said struct{ Msg, Controller, Name string }
-		if err := json.Unmarshal([]byte(line), &said); err != nil || said.Msg != "Reconciling" || said.Controller != "apitoken" {
+		var said struct{ Msg, Controller, Namespace, Name string }
+		err := json.Unmarshal([]byte(line), &said)
+		if err != nil || said.Msg != "Reconciling" || said.Controller != r.controller || said.Namespace != r.namespace || !strings.HasPrefix(said.Name, r.prefix) {
 			return
 		}
 		r.mu.Lock()
@@ -134,7 +138,7 @@ func TestWhatIsWaitedForGoesFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var order reconciled
+	order := reconciled{controller: "apitoken", namespace: owner.NamespaceName()}
 	startManager(t, order.log, func(o *controllers.Options) { o.Workers = 1 })
 	awaitRecord(t, asked)
 	awaitRecord(t, unrecorded)
@@ -146,7 +150,30 @@ func TestWhatIsWaitedForGoesFirst(t *testing.T) {
 	}
 }
 
-// A manager that stands by says that it is ready once it could take over at once.
+// The same goes for Tenants.
+func TestTenantThatIsWaitedForGoesFirst(t *testing.T) {
+	stop := startManager(t)
+	api := publicApi(t)
+	made := func(n int) *v1alpha1.Tenant {
+		return create(t, &v1alpha1.Tenant{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("waited-", n)}, Spec: v1alpha1.TenantSpec{PublicApi: api.Name},
+		})
+	}
+	for n := range 20 {
+		waitFor(t, made(n), v1alpha1.ConditionReady, isTrue, v1alpha1.ReasonProvisioned)
+	}
+	stop()
+	asked := made(20)
+	order := reconciled{controller: "tenant", prefix: "waited-"}
+	startManager(t, order.log)
+	waitFor(t, asked, v1alpha1.ConditionReady, isTrue, v1alpha1.ReasonProvisioned)
+	if first := order.first(1); !slices.Equal(first, []string{asked.Name}) {
+		t.Errorf("a manager looked at %q first, want %s", first, asked.Name)
+	}
+}
+
+// A manager that stands by says that it is ready once it has read everything that it
+// works by when it leads.
 func TestReadyOnceEverythingWasRead(t *testing.T) {
 	now := metav1.NewMicroTime(time.Now())
 	held := lease()
@@ -155,33 +182,46 @@ func TestReadyOnceEverythingWasRead(t *testing.T) {
 		HolderIdentity: new("another"), LeaseDurationSeconds: new(int32(3600)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
 	}
 	create(t, held)
-	listed := make(chan struct{})
-	read := sync.OnceFunc(func() { close(listed) })
-	defer read()
-	slow := func(next http.RoundTripper) http.RoundTripper {
+	for _, resource := range []string{"apitokens", "tenants", "publicapis", "secrets", "configmaps", "rolebindings", "ingresses", "namespaces", "services"} {
+		t.Run(resource, func(t *testing.T) {
+			asked, read := make(chan struct{}, 1), make(chan struct{})
+			release := sync.OnceFunc(func() { close(read) })
+			defer release()
+			port, err := controlplane.FreePort()
+			if err != nil {
+				t.Fatal(err)
+			}
+			address := fmt.Sprint("127.0.0.1:", port)
+			startManagerThrough(t, withheld(resource, asked, read), func(o *controllers.Options) { o.LeaderElection, o.HealthAddress = true, address })
+			wait(t, asked)
+			testenv.Eventually(t, func() error { return probe(t, address, "healthz", http.StatusOK) })
+			testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusInternalServerError) })
+			release()
+			testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusOK) })
+		})
+	}
+	if err := get(t, held); err != nil || *held.Spec.HolderIdentity != "another" {
+		t.Errorf("the lease is %+v: %v", held.Spec, err)
+	}
+}
+
+// withheld keeps lists of a resource back until read, and tells that one was asked for.
+func withheld(resource string, asked chan<- struct{}, read <-chan struct{}) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(request *http.Request) (*http.Response, error) {
-			if strings.HasSuffix(request.URL.Path, "/apitokens") {
+			if strings.HasSuffix(request.URL.Path, "/"+resource) {
 				select {
-				case <-listed:
+				case asked <- struct{}{}:
+				default:
+				}
+				select {
+				case <-read:
 				case <-request.Context().Done():
 					return nil, request.Context().Err()
 				}
 			}
 			return next.RoundTrip(request)
 		})
-	}
-	port, err := controlplane.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprint("127.0.0.1:", port)
-	startManagerThrough(t, slow, func(o *controllers.Options) { o.LeaderElection, o.HealthAddress = true, address })
-	testenv.Eventually(t, func() error { return probe(t, address, "healthz", http.StatusOK) })
-	testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusInternalServerError) })
-	read()
-	testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusOK) })
-	if err := get(t, held); err != nil || *held.Spec.HolderIdentity != "another" {
-		t.Errorf("the lease is %+v: %v", held.Spec, err)
 	}
 }
 

@@ -36,10 +36,10 @@ for proxy in nginx haproxy; do
 done
 
 if [ $# -gt 0 ]; then
-  exec go test -race="$race" -p 2 -timeout 15m "$@"
+  exec go test -race="$race" -p 2 -timeout 30m "$@"
 fi
 failed=0
-go test -race="$race" -p 2 -timeout 15m ./... || failed=1
+go test -race="$race" -p 2 -timeout 30m ./... || failed=1
 # A module of its own. Its test builds an image, for which it wants time.
-go test -C hack/release -race="$race" -timeout 15m ./... || failed=1
+go test -C hack/release -race="$race" -timeout 30m ./... || failed=1
 exit "$failed"

@@ -131,8 +131,9 @@ func goesBefore(rival, object *v1alpha1.ApiToken) bool {
 }
 
 // liveBeside counts the tenant's other ApiTokens with a credential that has not
-// expired or been revoked, without those that sign in for minutes. It reads the cache, so that many issued at the same
-// moment may exceed the policy's number by as many as are under way.
+// expired or been revoked, without those that sign in for minutes. It reads the cache, so
+// that many issued at the same moment may exceed the policy's number by as many as are
+// under way.
 func (r *Reconciler) liveBeside(ctx context.Context, object *v1alpha1.ApiToken, now time.Time) (int, error) {
 	var all v1alpha1.ApiTokenList
 	if err := r.Client.List(ctx, &all, client.InNamespace(object.Namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -176,7 +177,7 @@ func (r *Reconciler) tokenOfRecord(ctx context.Context, object client.Object) []
 	}
 	var owners v1alpha1.ApiTokenList
 	uid := record.UID(object.GetName())
-	if err := r.Client.List(ctx, &owners, client.MatchingFields{indexUID: string(uid)}); err != nil {
+	if err := r.Client.List(ctx, &owners, client.UnsafeDisableDeepCopy, client.MatchingFields{indexUID: string(uid)}); err != nil {
 		return nil // the cache's List fails only for a missing index, which addIndexes rules out
 	}
 	return requestsFor(owners.Items)

@@ -1,7 +1,7 @@
 // Package apitoken reconciles ApiTokens into records: the Secrets by which the
 // API server knows them. Two files decide (plan.go, refuse.go), one reads and writes
 // (reconciler.go), one finds who holds a credential (holder.go), one says what a new
-// leader looks at first (waiting.go), and one deletes the records of ApiTokens that are
+// leader looks at first (waited.go), and one deletes the records of ApiTokens that are
 // gone (orphan.go).
 package apitoken
 
@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers/precedence"
 	"github.com/latchkey-dev/latchkey/internal/conditions"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/record"
@@ -61,10 +62,10 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ApiToken{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: worthReconciling})).
-		Watches(&v1alpha1.ApiToken{}, r.waitingFirst()).
+		Watches(&v1alpha1.ApiToken{}, precedence.WaitedFor(r.isWaitedFor)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord)).
-		Watches(&v1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfTenant)).
-		Watches(&v1alpha1.PublicApi{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfPublicApi)).
+		Watches(&v1alpha1.Tenant{}, precedence.Behind(r.tokensOfTenant)).
+		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tokensOfPublicApi)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {

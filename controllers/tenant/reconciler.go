@@ -30,6 +30,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	latchkeyac "github.com/latchkey-dev/latchkey/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers/precedence"
 	"github.com/latchkey-dev/latchkey/internal/conditions"
 )
 
@@ -94,15 +95,21 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.Tenant{}).
+		Watches(&v1alpha1.Tenant{}, precedence.WaitedFor(isWaitedFor)).
 		Owns(&rbacv1.RoleBinding{}).
 		Owns(&networkingv1.Ingress{}).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfNamespace)).
-		Watches(&v1alpha1.PublicApi{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfPublicApi)).
+		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tenantsOfPublicApi)).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("tenant controller: %w", err)
 	}
 	return nil
+}
+
+// isWaitedFor says whether no manager has seen what a Tenant's spec says.
+func isWaitedFor(_ context.Context, o client.Object) bool {
+	return o.GetGeneration() != o.(*v1alpha1.Tenant).Status.ObservedGeneration
 }
 
 // Reconcile provisions a Tenant.

@@ -12,7 +12,7 @@ import (
 // manager is the real manager.
 type manager struct {
 	*child
-	metrics string
+	health, metrics string
 }
 
 // startManager starts the real manager, unless it runs, and waits until it has
@@ -29,9 +29,18 @@ func (c *cluster) startManager(ctx context.Context) error {
 	return m.idle(ctx, len(c.issued))
 }
 
-// launchManager starts a manager and waits until it says that it is ready, which it
-// is before it leads.
+// launchManager starts a manager and waits until it says that it is ready: it has read
+// everything then, and may lead or not.
 func (c *cluster) launchManager(ctx context.Context) (*manager, error) {
+	m, err := c.beginManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.ready(ctx, m.health)
+}
+
+// beginManager starts a manager.
+func (c *cluster) beginManager(ctx context.Context) (*manager, error) {
 	program, err := c.bench.program(ctx, "manager")
 	if err != nil {
 		return nil, err
@@ -59,7 +68,7 @@ func (c *cluster) launchManager(ctx context.Context) (*manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &manager{child: s, metrics: "http://" + metrics + "/metrics"}, s.ready(ctx, "http://"+health+"/readyz")
+	return &manager{child: s, health: "http://" + health + "/readyz", metrics: "http://" + metrics + "/metrics"}, nil
 }
 
 func (c *cluster) stopManager() error {

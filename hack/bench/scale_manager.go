@@ -83,7 +83,7 @@ func (s *scaling) replaceManager(ctx context.Context, address string, standby bo
 		return 0, 0, err
 	}
 	if !standby {
-		if s.manager, err = s.launchManager(ctx); err != nil {
+		if s.manager, err = s.beginManager(ctx); err != nil {
 			return 0, 0, err
 		}
 	}

@@ -194,7 +194,7 @@ func TestSettingsCrossOrigin(t *testing.T) {
 		t.Error("the session has changed")
 	}
 	i.onlyVictim()
-	v.post("/settings/tokens", newForm("own"), "Sec-Fetch-Site", "", "Sec-Fetch-Mode", "").reveals(i) // an older browser's own form
+	v.post("/settings/tokens", newForm("own"), "Sec-Fetch-Site", "", "Sec-Fetch-Mode", "", "Sec-Fetch-Dest", "").reveals(i) // an older browser's own form
 }
 
 // trespasses are what others would have acme's member do, to the token victim among the
@@ -220,7 +220,8 @@ func (i *installation) onlyVictim() {
 	}
 }
 
-// The product's own scripts, which are of the same origin, do nothing by fetch.
+// The product's own scripts, which are of the same origin, do nothing by fetch, nor unseen
+// in a frame.
 func TestSettingsByScript(t *testing.T) {
 	i := install(t)
 	v := i.visitor("acme")
@@ -229,16 +230,21 @@ func TestSettingsByScript(t *testing.T) {
 	session := v.cookies["__Host-latchkey-session"]
 	forms := i.trespasses()
 	forms["/settings/sign-in/token"] = url.Values{"token": {"anything"}}
-	for _, mode := range []string{"cors", "same-origin", "no-cors", "websocket", "Navigate"} {
-		for target, form := range forms {
-			v.post(target, form, "Sec-Fetch-Mode", mode).revealsNothing().page(http.StatusForbidden, "A script sent the request")
+	for header, values := range map[string][]string{
+		"Sec-Fetch-Mode": {"cors", "same-origin", "no-cors", "websocket", "Navigate"},
+		"Sec-Fetch-Dest": {"empty", "iframe", "frame", "embed", "object", "fencedframe"},
+	} {
+		for _, value := range values {
+			for target, form := range forms {
+				v.post(target, form, header, value).revealsNothing().page(http.StatusForbidden, "A script sent the request")
+			}
 		}
 	}
 	if v.cookies["__Host-latchkey-session"] != session {
 		t.Error("the session has changed")
 	}
 	i.onlyVictim()
-	v.post("/settings/tokens", newForm("own"), "Sec-Fetch-Mode", "navigate").reveals(i)
+	v.post("/settings/tokens", newForm("own"), "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document").reveals(i)
 }
 
 // Where the answer to the deletion is lost nobody is signed in: it may have been

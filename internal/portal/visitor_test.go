@@ -56,7 +56,7 @@ func (v *visitor) post(target string, form url.Values, headers ...string) answer
 	v.i.t.Helper()
 	return v.send(http.MethodPost, target, form.Encode(), append([]string{
 		"Content-Type", "application/x-www-form-urlencoded",
-		"Origin", "https://" + v.tenant + "." + v.i.site.domain, "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate",
+		"Origin", "https://" + v.tenant + "." + v.i.site.domain, "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document",
 	}, headers...)...)
 }
 

@@ -9,16 +9,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/server"
+	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
 
-var before = flag.String("before", "", "a revision in git, whose programs are the release before in the scenario of an upgrade (default: those of this checkout)")
+var before = flag.String("before", "",
+	"a revision in git, whose programs are the release before in the scenario of an upgrade (default: those of this checkout)")
 
 // upgraded has an installation of the release before become one of this release, and then
 // one of the release before again, process by process as a Deployment does it: a new one is
-// ready before an old one gets no more requests, and ends (promise 12).
+// ready, and then an old one is told to end while it is asked (promise 12).
 func upgraded(s *stage) {
 	older, newer := s.releaseBefore(), release{"this", s.dir}
 	s.stopManagers()
@@ -38,8 +43,7 @@ func upgraded(s *stage) {
 		for n := range running {
 			old := running[n]
 			running[n] = s.startReplicaOf(next, n)
-			s.leave(old)
-			must(s.t, old.Stop(stopGrace))
+			s.retire(old)
 		}
 		for n, old := range s.managers {
 			s.managers[n] = s.startManagerOf(next, n)
@@ -54,6 +58,26 @@ func upgraded(s *stage) {
 	s.mended()
 	s.stopManagers()
 	s.startManagers()
+}
+
+// retire tells a replica to end while it is asked, which goes on for a moment: who sends
+// requests learns of it later.
+func (s *stage) retire(r *replica) {
+	s.t.Helper()
+	must(s.t, syscall.Kill(r.PID(), syscall.SIGTERM))
+	s.lasts(500 * time.Millisecond)
+	s.leave(r)
+	testenv.Eventually(s.t, func() error {
+		select {
+		case <-r.Done():
+			return nil
+		default:
+			return fmt.Errorf("%s goes on though it was told to end", r.name)
+		}
+	})
+	if said := r.Err().Error(); !strings.Contains(said, "(exit status 0)") {
+		s.t.Error(said)
+	}
 }
 
 // prove issues a token, which is asked for from then on, and ends another.
@@ -75,7 +99,10 @@ func (s *stage) startManagerOf(of release, n int) *manager {
 func (s *stage) startReplicaOf(of release, n int) *replica {
 	s.t.Helper()
 	s.serial++
-	r := s.newReplica(fmt.Sprintf("%s-%d-%d", of.name, n, s.serial), filepath.Join(of.dir, "apiserver"))
+	r := s.prepareReplica(fmt.Sprintf("%s-%d-%d", of.name, n, s.serial), filepath.Join(of.dir, "apiserver"), planeAddress(), nil)
+	r.delay = s.long(10*time.Second, server.DefaultShutdownDelay)
+	s.startReplica(r)
+	awaitReady(s.t, r.Process, r.admin)
 	s.awaitAccepted(r, s.steady...)
 	s.awaitAccepted(r, s.expiring...)
 	s.join(r)
@@ -107,7 +134,8 @@ func (s *stage) releaseBefore() release {
 	unpack := exec.CommandContext(s.t.Context(), "tar", "-x", "-C", source)
 	unpack.Stdin = bytes.NewReader(packed)
 	must(s.t, unpack.Run())
-	build := exec.CommandContext(s.t.Context(), "go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "./cmd/manager", "./cmd/apiserver")
+	build := exec.CommandContext(s.t.Context(), "go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator),
+		"./cmd/manager", "./cmd/apiserver")
 	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		s.t.Fatalf("the programs of %s: %v\n%s", *before, err, out)

@@ -25,6 +25,8 @@ type replica struct {
 	// address is where it serves, and admin where its probes and metrics are.
 	address, admin string
 	env            []string
+	// delay is how long it goes on serving after it was told to end.
+	delay time.Duration
 }
 
 // newReplica starts a replica and waits until it is ready.
@@ -56,7 +58,7 @@ func (w *world) startReplica(r *replica) {
 		Args: []string{
 			"--kubeconfig=" + r.kubeconfig, "--base-domain=" + baseDomain, "--surfaces=api",
 			"--listen=" + r.address, "--admin-listen=" + r.admin,
-			"--shutdown-delay=0s", "--shutdown-grace-period=1s", "--log-level=WARN",
+			"--shutdown-delay=" + r.delay.String(), "--shutdown-grace-period=1s", "--log-level=WARN",
 			"--max-staleness=" + maxStaleness.String(),
 			// All bad tokens come from one address here, and each has to be judged.
 			"--max-bad-tokens-per-minute=0",

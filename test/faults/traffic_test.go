@@ -206,7 +206,7 @@ func (t *traffic) keep(r *replica, asker func() func() question) {
 	})
 }
 
-// from ends what to began, once what is under way was answered.
+// from ends what to and cycle began, once what is under way was answered.
 func (t *traffic) from(r *replica) {
 	a := t.asked[r]
 	close(a.enough)

@@ -25,15 +25,17 @@ var crossOrigin = &problem.Problem{Code: problem.CodeForbidden, Status: http.Sta
 // byScript answers what is no form that was sent. The product's own pages are of the same
 // origin, so that http.CrossOriginProtection lets their scripts pass.
 var byScript = &problem.Problem{Code: problem.CodeForbidden, Status: http.StatusForbidden,
-	Title: "This did not come from this page", Detail: "A script sent the request, and not a form. Nothing was done."}
+	Title: "This did not come from this page", Detail: "A script sent the request, or a page in a frame. Nothing was done."}
 
 // isNavigation says whether the browser goes to where it sends the request, as for a form,
-// and not a script reads the answer (Fetch Metadata, Sec-Fetch-Mode). No script can set
-// the header; older browsers lack it, and pass.
+// and neither does a script read the answer nor is it shown in a frame, such as a hidden one
+// that a script sends its form into (Fetch Metadata, Sec-Fetch-Mode and Sec-Fetch-Dest). No
+// script can set the headers; older browsers lack them, and pass.
 func isNavigation(r *http.Request) bool {
-	mode := r.Header.Get("Sec-Fetch-Mode")
-	return mode == "" || mode == "navigate"
+	return isAbsentOr(r.Header.Get("Sec-Fetch-Mode"), "navigate") && isAbsentOr(r.Header.Get("Sec-Fetch-Dest"), "document")
 }
+
+func isAbsentOr(value, wanted string) bool { return value == "" || value == wanted }
 
 // readForm reads a POST's form, once it is known to come from a page of ours.
 func (v *visit) readForm(e endpoint) *problem.Problem {

@@ -4,8 +4,8 @@
 // internal/portal/tokens', and what pages look like internal/portal/settings'.
 //
 // A request is believed to be a person's by its session alone. Whatever changes something
-// is a POST of a form, which no script sent (Sec-Fetch-Mode), of our own origin
-// (http.CrossOriginProtection), with one exception: a token to sign in with may come from
+// is a POST by which the browser goes to the answer (Sec-Fetch-Mode, Sec-Fetch-Dest), of
+// our own origin (http.CrossOriginProtection), with one exception: a token to sign in with may come from
 // elsewhere, and then only leads to a page that asks for the sign-in to be confirmed.
 package selfservice
 
