@@ -28,6 +28,11 @@ func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		return o.GetNamespace() == r.RecordsNamespace && isOurs(o.(*corev1.Secret)) // the cache has another namespace's Secret too
 	})
+	// Of a hundred thousand that are listed at the start hardly one is an orphan: the others
+	// are not worth a worker, while somebody may wait for one elsewhere.
+	suspected := predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
+		return !e.IsInInitialList || len(r.tokenOfRecord(context.Background(), e.Object)) == 0
+	}}
 	recordOf := func(_ context.Context, o client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.RecordsNamespace, Name: record.Name(o.GetUID())}}}
 	}
@@ -38,7 +43,7 @@ func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("record-orphans").
-		For(&corev1.Secret{}, builder.WithPredicates(ours)).
+		For(&corev1.Secret{}, builder.WithPredicates(ours, suspected)).
 		Watches(&v1alpha1.ApiToken{}, handler.EnqueueRequestsFromMapFunc(recordOf), builder.WithPredicates(onDelete)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(reconcile.AsReconciler[*corev1.Secret](r.Client, orphans{r}))

@@ -60,12 +60,13 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	notListed := builder.WithPredicates(precedence.NotListed)
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ApiToken{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: worthReconciling})).
 		Watches(&v1alpha1.ApiToken{}, precedence.WaitedFor(r.isWaitedFor)).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord)).
-		Watches(&v1alpha1.Tenant{}, precedence.Behind(r.tokensOfTenant)).
-		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tokensOfPublicApi)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord), notListed).
+		Watches(&v1alpha1.Tenant{}, precedence.Behind(r.tokensOfTenant), notListed).
+		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tokensOfPublicApi), notListed).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {

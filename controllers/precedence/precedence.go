@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
@@ -27,6 +28,11 @@ func WaitedFor(isWaitedFor func(context.Context, client.Object) bool) handler.Ev
 		}
 	}}
 }
+
+// NotListed leaves out what is listed when a manager begins to lead. It is for a kind on
+// which objects of another depend that are all looked at then anyway: to look up each one's
+// dependents would only make these wait.
+var NotListed = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 
 // Behind maps what happens to one object to the many that depend on it, which come after
 // all that somebody waits for.

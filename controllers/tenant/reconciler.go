@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -99,7 +100,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&rbacv1.RoleBinding{}).
 		Owns(&networkingv1.Ingress{}).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfNamespace)).
-		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tenantsOfPublicApi)).
+		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tenantsOfPublicApi), builder.WithPredicates(precedence.NotListed)).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("tenant controller: %w", err)
