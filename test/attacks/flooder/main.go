@@ -101,7 +101,7 @@ func anyAddress() net.Addr {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
-	return &net.TCPAddr{IP: net.IPv4(127, byte(rand.IntN(256)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))}
+	return &net.TCPAddr{IP: net.IPv4(127, byte(rand.IntN(256)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))} //nolint:gosec // nobody has to be kept from guessing it
 }
 
 // connection sends requests over a connection of its own, first those given. It returns
