@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -91,16 +92,30 @@ func (s *scaling) replaceManager(ctx context.Context, address string, standby bo
 		return 0, 0, err
 	}
 	leads = time.Since(started)
-	e, err := newEffects(ctx, s.cluster, address)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer e.close()
-	if err := e.followFor(ctx, startLimit, effectIssue, issued, true); err != nil {
+	if err := s.awaitWorks(ctx, address, issued); err != nil {
 		return 0, 0, err
 	}
 	works = time.Since(started)
 	return leads, works, errors.Join(s.client.Delete(ctx, object), s.manager.idle(ctx, len(s.issued)))
+}
+
+// awaitWorks waits until a token works. It asks now and then: to ask all the time would
+// leave the manager little of the machine.
+func (s *scaling) awaitWorks(ctx context.Context, address string, issued issuedToken) error {
+	conn, err := dial(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(startLimit))
+	question := issued.request("/api/v1/token")
+	return s.manager.await(ctx, 50*time.Millisecond, func() error {
+		a, err := conn.exchange(question)
+		if err == nil && a.status != http.StatusOK {
+			err = fmt.Errorf("a token that was asked for is answered %d", a.status)
+		}
+		return err
+	})
 }
 
 // awaitAnother waits until another manager leads.
