@@ -112,9 +112,9 @@ func (s *stage) startReplicaOf(of release, n int) *replica {
 // release is where the programs of one are.
 type release struct{ name, dir string }
 
-// releaseBefore builds the programs of the release before, if one is named. The cluster's part of an
-// installation, the kinds and what RBAC permits, is this release's throughout: it is applied
-// first, and not taken back.
+// releaseBefore builds the programs of the release before, if one is named. The cluster's
+// part of an installation, the kinds and what RBAC permits, is this release's throughout:
+// it is applied first, and not taken back.
 func (s *stage) releaseBefore() release {
 	s.t.Helper()
 	if *before == "" {
