@@ -133,12 +133,12 @@ func caller(t *testing.T, front *httptest.Server, tenant, plaintext string) (wor
 	return first, func() { cancel(); <-done }
 }
 
-func wait(t *testing.T, works <-chan struct{}) {
+func wait(t *testing.T, happens <-chan struct{}) {
 	t.Helper()
 	select {
-	case <-works:
+	case <-happens:
 	case <-time.After(time.Minute):
-		t.Fatal("the token did not begin to work")
+		t.Fatal("what the test waits for did not happen")
 	}
 }
 
