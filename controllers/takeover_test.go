@@ -22,7 +22,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers"
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
 
@@ -187,11 +187,10 @@ func TestReadyOnceEverythingWasRead(t *testing.T) {
 			asked, read := make(chan struct{}, 1), make(chan struct{})
 			release := sync.OnceFunc(func() { close(read) })
 			defer release()
-			port, err := controlplane.FreePort()
+			address, err := freeport.Address()
 			if err != nil {
 				t.Fatal(err)
 			}
-			address := fmt.Sprint("127.0.0.1:", port)
 			startManagerThrough(t, withheld(resource, asked, read), func(o *controllers.Options) { o.LeaderElection, o.HealthAddress = true, address })
 			wait(t, asked)
 			testenv.Eventually(t, func() error { return probe(t, address, "healthz", http.StatusOK) })

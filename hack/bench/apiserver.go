@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 )
 
@@ -26,11 +27,11 @@ func (c *cluster) startAPIServer(ctx context.Context, core int, accessLog bool) 
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
-	admin, err := freeAddress()
+	admin, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}

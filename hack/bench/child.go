@@ -7,10 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 )
 
@@ -30,7 +29,7 @@ func (s *child) stop() error { return s.Stop(stopGrace) }
 // startSubject starts this program as one of the subjects, on a core, and waits
 // until it can be reached.
 func (b *bench) startSubject(ctx context.Context, core int, name string, args ...string) (*child, error) {
-	address, err := freeAddress()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +113,4 @@ func (s *child) await(ctx context.Context, pause time.Duration, condition func()
 		case <-time.After(pause):
 		}
 	}
-}
-
-func freeAddress() (string, error) {
-	port, err := controlplane.FreePort()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }

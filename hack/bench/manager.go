@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 )
 
@@ -49,11 +50,11 @@ func (c *cluster) beginManager(ctx context.Context) (*manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	health, err := freeAddress()
+	health, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := freeAddress()
+	metrics, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 )
 
@@ -66,10 +67,10 @@ func (b *bench) startNginx(ctx context.Context, check string) (*nginx, error) {
 	}
 	n := &nginx{version: nginxVersion(program)}
 	var err error
-	if n.plain, err = freeAddress(); err != nil {
+	if n.plain, err = freeport.Address(); err != nil {
 		return nil, err
 	}
-	if n.checked, err = freeAddress(); err != nil {
+	if n.checked, err = freeport.Address(); err != nil {
 		return nil, err
 	}
 	config := strings.NewReplacer("{dir}", b.dir, "{backend}", b.backend.address, "{check}", check,

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 )
 
@@ -80,7 +80,7 @@ func (s *session) startServer(ctx context.Context, program, healthFlag, serviceA
 	if err != nil {
 		return "", err
 	}
-	port, err := controlplane.FreePort()
+	port, err := freeport.Port()
 	if err != nil {
 		return "", err
 	}

@@ -9,8 +9,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 )
 
@@ -105,6 +106,9 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 		}
 	}
 	cp.configureAPIServer(o)
+	if err := choosePorts(etcd, cp.apiServer); err != nil {
+		return nil, err
+	}
 	logs, err := openLogs(cp.logDir, etcdLog, apiServerLog)
 	if err != nil {
 		return nil, err
@@ -139,6 +143,26 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	return cp, nil
 }
 
+// choosePorts chooses the ports that envtest would ask the kernel for.
+func choosePorts(etcd *envtest.Etcd, apiServer *envtest.APIServer) error {
+	client, err := freeport.Address()
+	if err != nil {
+		return err
+	}
+	peer, err := freeport.Address()
+	if err != nil {
+		return err
+	}
+	port, err := freeport.Port()
+	if err != nil {
+		return err
+	}
+	etcd.URL = &url.URL{Scheme: "http", Host: client}
+	etcd.Configure().Set("listen-peer-urls", "http://"+peer)
+	apiServer.SecureServing.ListenAddr = envtest.ListenAddr{Address: "127.0.0.1", Port: strconv.Itoa(port)}
+	return nil
+}
+
 func (cp *ControlPlane) configureAPIServer(o Options) {
 	args := cp.apiServer.Configure()
 	// The tests' clients share one flow; fairness between them is not their subject.
@@ -170,7 +194,7 @@ func (cp *ControlPlane) startControllerManager(ctx context.Context, o Options) e
 	if err := cp.WriteKubeconfig(kubeconfig); err != nil {
 		return err
 	}
-	port, err := FreePort()
+	port, err := freeport.Port()
 	if err != nil {
 		return err
 	}
@@ -269,16 +293,6 @@ func (cp *ControlPlane) ServiceAccountConfig(ctx context.Context, namespace, nam
 	config.BearerToken = issued.Status.Token
 	config.QPS, config.Burst = cp.Config.QPS, cp.Config.Burst
 	return config, nil
-}
-
-// FreePort is a TCP port of loopback that nobody listened on a moment ago.
-func FreePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // insecureTransport accepts the certificate that kube-controller-manager makes

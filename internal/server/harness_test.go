@@ -391,14 +391,6 @@ func (b *logBuffer) lines(message string) []map[string]any {
 	return lines
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	directorytest.Must(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 func readCloser(text string) io.ReadCloser { return io.NopCloser(strings.NewReader(text)) }
 
 func metaTime(t time.Time) metav1.Time { return metav1.NewTime(t) }

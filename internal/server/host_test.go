@@ -1,13 +1,13 @@
 package server_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 )
 
 // rawGet is a GET of the endpoint with the token, the request line and the Host
@@ -154,7 +154,9 @@ func TestBaseDomainIsNormalised(t *testing.T) {
 // deadBackend is the URL of a backend that nobody listens at.
 func (h *harness) deadBackend() string {
 	h.t.Helper()
-	return fmt.Sprintf("http://127.0.0.1:%d", freePort(h.t))
+	address, err := freeport.Address()
+	directorytest.Must(h.t, err)
+	return "http://" + address
 }
 
 func withBackendURL(url string) func(*setup) {

@@ -1,6 +1,7 @@
 package attacks
 
 import (
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"net"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ import (
 func startProxy(t *testing.T, name, server string) (address string) {
 	t.Helper()
 	program := installed(t, name)
-	address, err := freeAddress()
+	address, err := freeport.Address()
 	must(t, err)
 	dir := t.TempDir()
 	file := map[string]string{"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[name]

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
@@ -55,7 +55,7 @@ func (w *world) startServer(t *testing.T, args ...string) *apiServer {
 	s := &apiServer{logs: filepath.Join(t.TempDir(), "apiserver.log")}
 	for _, address := range []*string{&s.address, &s.tls, &s.admin} {
 		var err error
-		*address, err = freeAddress()
+		*address, err = freeport.Address()
 		must(t, err)
 	}
 	certFile, keyFile := certificate(t)
@@ -169,12 +169,4 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}), 0o600))
 	return certFile, keyFile
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
 	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 	"github.com/latchkey-dev/latchkey/internal/wiretest"
 )
@@ -194,7 +195,7 @@ func startKubeProxy(config *rest.Config) (*kubeProxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}

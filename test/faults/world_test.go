@@ -8,12 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +24,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 	"github.com/latchkey-dev/latchkey/test/faults/link"
@@ -179,9 +178,9 @@ func planeURL() string { return "https://" + planeAddress() }
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	port, err := controlplane.FreePort()
+	address, err := freeport.Address()
 	must(t, err)
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return address
 }
 
 // manager is a process of the manager.

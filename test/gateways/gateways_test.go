@@ -27,6 +27,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 	"github.com/latchkey-dev/latchkey/internal/server"
@@ -111,10 +112,9 @@ func installed(t *testing.T, program string) string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	directorytest.Must(t, err)
-	directorytest.Must(t, listener.Close())
-	return listener.Addr().String()
+	return address
 }
 
 func write(t *testing.T, path, content string) {

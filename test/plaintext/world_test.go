@@ -5,14 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +29,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
@@ -357,9 +356,9 @@ func writeKubeconfig(t *testing.T, file string, config *rest.Config, namespace s
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	port, err := controlplane.FreePort()
+	address, err := freeport.Address()
 	must(t, err)
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return address
 }
 
 func must(t testing.TB, err error) {
