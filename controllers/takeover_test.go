@@ -80,6 +80,38 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// hold has somebody else hold the lease.
+func hold(t *testing.T) *coordinationv1.Lease {
+	t.Helper()
+	now := metav1.NewMicroTime(time.Now())
+	held := lease()
+	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env.Client.Delete(context.Background(), lease())) })
+	held.Spec = coordinationv1.LeaseSpec{
+		HolderIdentity: new("another"), LeaseDurationSeconds: new(int32(3600)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
+	}
+	create(t, held)
+	return held
+}
+
+// standBy starts a manager while somebody else holds the lease, until it is ready. It leads
+// once that one gives it up.
+func standBy(t *testing.T, configure ...func(*controllers.Options)) (lead func()) {
+	t.Helper()
+	held := hold(t)
+	address, err := freeport.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	startManager(t, append(configure, func(o *controllers.Options) { o.LeaderElection, o.HealthAddress = true, address })...)
+	testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusOK) })
+	return func() {
+		held.Spec.HolderIdentity = new("")
+		if err := env.Client.Update(t.Context(), held); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // reconciled are the names of objects of a kind, in the order in which a manager looks at
 // them: of those in one namespace, or in none, whose names begin alike.
 type reconciled struct {
@@ -139,7 +171,8 @@ func TestWhatIsWaitedForGoesFirst(t *testing.T) {
 	}
 
 	order := reconciled{controller: "apitoken", namespace: owner.NamespaceName()}
-	startManager(t, order.log, func(o *controllers.Options) { o.Workers = 1 })
+	lead := standBy(t, order.log, func(o *controllers.Options) { o.Workers = 1 })
+	lead()
 	awaitRecord(t, asked)
 	awaitRecord(t, unrecorded)
 	waitFor(t, changed, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonRevoked)
@@ -165,23 +198,42 @@ func TestTenantThatIsWaitedForGoesFirst(t *testing.T) {
 	stop()
 	asked := made(20)
 	order := reconciled{controller: "tenant", prefix: "waited-"}
-	startManager(t, order.log)
+	lead := standBy(t, order.log)
+	lead()
 	waitFor(t, asked, v1alpha1.ConditionReady, isTrue, v1alpha1.ReasonProvisioned)
 	if first := order.first(1); !slices.Equal(first, []string{asked.Name}) {
 		t.Errorf("a manager looked at %q first, want %s", first, asked.Name)
 	}
 }
 
+// What happened while a manager stood by is done once it leads.
+func TestWhatHappenedWhileAManagerStoodBy(t *testing.T) {
+	stop := startManager(t)
+	owner := readyTenant(t)
+	changed, deleted := issued(t, owner, "changed", v1alpha1.ApiTokenSpec{}), issued(t, owner, "deleted", v1alpha1.ApiTokenSpec{})
+	_, orphan, err := recordOf(t, deleted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+
+	lead := standBy(t)
+	if err := env.Client.Delete(t.Context(), deleted); err != nil {
+		t.Fatal(err)
+	}
+	change(t, changed, func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
+	minted, _ := credential(t, owner.Name, time.Now())
+	asked := create(t, apiToken(owner, "asked", v1alpha1.ApiTokenSpec{Credential: minted}))
+	lead()
+	awaitRecord(t, asked)
+	waitFor(t, changed, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonRevoked)
+	gone(t, orphan)
+}
+
 // A manager that stands by says that it is ready once it has read everything that it
 // works by when it leads.
 func TestReadyOnceEverythingWasRead(t *testing.T) {
-	now := metav1.NewMicroTime(time.Now())
-	held := lease()
-	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env.Client.Delete(context.Background(), lease())) })
-	held.Spec = coordinationv1.LeaseSpec{
-		HolderIdentity: new("another"), LeaseDurationSeconds: new(int32(3600)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
-	}
-	create(t, held)
+	held := hold(t)
 	for _, resource := range []string{"apitokens", "tenants", "publicapis", "secrets", "configmaps", "rolebindings", "ingresses", "namespaces", "services"} {
 		t.Run(resource, func(t *testing.T) {
 			asked, read := make(chan struct{}, 1), make(chan struct{})

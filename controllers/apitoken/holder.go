@@ -216,7 +216,11 @@ func (r *Reconciler) tokensIn(ctx context.Context, namespace string) []reconcile
 func requestsFor(tokens []v1alpha1.ApiToken) []reconcile.Request {
 	requests := make([]reconcile.Request, 0, len(tokens))
 	for i := range tokens {
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&tokens[i])})
+		requests = append(requests, requestFor(&tokens[i]))
 	}
 	return requests
+}
+
+func requestFor(t *v1alpha1.ApiToken) reconcile.Request {
+	return reconcile.Request{NamespacedName: client.ObjectKeyFromObject(t)}
 }

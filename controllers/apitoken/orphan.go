@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers/precedence"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
 
@@ -41,14 +42,36 @@ func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
 		UpdateFunc:  func(event.UpdateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
-	err := ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("record-orphans").
 		For(&corev1.Secret{}, builder.WithPredicates(ours, suspected)).
-		Watches(&v1alpha1.ApiToken{}, handler.EnqueueRequestsFromMapFunc(recordOf), builder.WithPredicates(onDelete)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		Watches(&v1alpha1.ApiToken{}, handler.EnqueueRequestsFromMapFunc(recordOf), builder.WithPredicates(onDelete))
+	err := precedence.StandBy(b, mgr.Elected(), controller.Options{MaxConcurrentReconciles: r.Workers}, orphans{r}.everything).
 		Complete(reconcile.AsReconciler[*corev1.Secret](r.Client, orphans{r}))
 	if err != nil {
 		return fmt.Errorf("record-orphans controller: %w", err)
+	}
+	return nil
+}
+
+// everything is, when a manager begins to lead, every record of an ApiToken that is gone.
+func (o orphans) everything(ctx context.Context, first, _ func(...reconcile.Request)) error {
+	var tokens v1alpha1.ApiTokenList
+	if err := o.Client.List(ctx, &tokens, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list ApiTokens: %w", err)
+	}
+	owned := make(map[string]struct{}, len(tokens.Items))
+	for i := range tokens.Items {
+		owned[record.Name(tokens.Items[i].UID)] = struct{}{}
+	}
+	var records corev1.SecretList
+	if err := o.Client.List(ctx, &records, client.UnsafeDisableDeepCopy, client.InNamespace(o.RecordsNamespace)); err != nil {
+		return fmt.Errorf("list records: %w", err)
+	}
+	for i := range records.Items {
+		if _, ok := owned[records.Items[i].Name]; !ok && isOurs(&records.Items[i]) {
+			first(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&records.Items[i])})
+		}
 	}
 	return nil
 }

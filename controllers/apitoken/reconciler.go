@@ -1,7 +1,7 @@
 // Package apitoken reconciles ApiTokens into records: the Secrets by which the
 // API server knows them. Two files decide (plan.go, refuse.go), one reads and writes
 // (reconciler.go), one finds who holds a credential (holder.go), one says what a new
-// leader looks at first (waited.go), and one deletes the records of ApiTokens that are
+// leader looks at first (begin.go), and one deletes the records of ApiTokens that are
 // gone (orphan.go).
 package apitoken
 
@@ -61,13 +61,12 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		return err
 	}
 	notListed := builder.WithPredicates(precedence.NotListed)
-	err := ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ApiToken{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: worthReconciling})).
-		Watches(&v1alpha1.ApiToken{}, precedence.WaitedFor(r.isWaitedFor)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord), notListed).
 		Watches(&v1alpha1.Tenant{}, precedence.Behind(r.tokensOfTenant), notListed).
-		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tokensOfPublicApi), notListed).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tokensOfPublicApi), notListed)
+	err := precedence.StandBy(b, mgr.Elected(), controller.Options{MaxConcurrentReconciles: r.Workers}, r.everything).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("apitoken controller: %w", err)

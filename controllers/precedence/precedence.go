@@ -1,7 +1,7 @@
 // Package precedence says what a controller looks at first, where controller-runtime's
 // priority queue has no better answer than the kind of event: there, what is listed at
 // the start comes after everything that happens later (handler.LowPriority), and all else
-// in its turn.
+// in its turn. And it has a controller begin at once when its manager begins to lead.
 package precedence
 
 import (
@@ -18,19 +18,8 @@ import (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// WaitedFor has a manager that begins to lead look at those objects first, of all that it
-// lists, that somebody waits for: among 100,000 one that was made while nobody led would
-// have its turn after a minute. It is for a kind that the controller watches anyway.
-func WaitedFor(isWaitedFor func(context.Context, client.Object) bool) handler.EventHandler {
-	return handler.Funcs{CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
-		if e.IsInInitialList && isWaitedFor(ctx, e.Object) {
-			add(q, 0, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
-		}
-	}}
-}
-
-// NotListed leaves out what is listed when a manager begins to lead. It is for a kind on
-// which objects of another depend that are all looked at then anyway: to look up each one's
+// NotListed leaves out what is listed when a controller starts. It is for a kind on which
+// objects of another depend that are all looked at then anyway: to look up each one's
 // dependents would only make these wait.
 var NotListed = predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 

@@ -49,23 +49,6 @@ func order(t *testing.T, enqueue func(ctx context.Context, q priorityqueue.Prior
 	}
 }
 
-func TestWaitedFor(t *testing.T) {
-	waited := precedence.WaitedFor(func(_ context.Context, o client.Object) bool { return o.GetName() == "waited" })
-	all := &handler.EnqueueRequestForObject{}
-	got := order(t, func(ctx context.Context, q priorityqueue.PriorityQueue[reconcile.Request]) {
-		for _, name := range []string{"a", "waited", "b"} {
-			all.Create(ctx, listed(name), q)
-			waited.Create(ctx, listed(name), q)
-		}
-		all.Create(ctx, happened("later"), q)
-		waited.Create(ctx, happened("later"), q)
-		waited.Create(ctx, happened("waited"), q) // in its turn already
-	})
-	if want := []string{"waited", "later", "a", "b"}; !slices.Equal(got, want) {
-		t.Errorf("a controller looks at %q, want %q", got, want)
-	}
-}
-
 func TestBehind(t *testing.T) {
 	behind := precedence.Behind(func(_ context.Context, o client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.GetName() + "-1"}}, {NamespacedName: types.NamespacedName{Name: o.GetName() + "-2"}}}

@@ -26,6 +26,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -94,13 +95,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Client == nil || r.APIReader == nil || r.Recorder == nil || r.Clock == nil || r.Config.BaseDomain == "" || r.Config.SystemNamespace == "" {
 		return errors.New("tenant.Reconciler: Client, APIReader, Recorder, Clock, Config.BaseDomain and Config.SystemNamespace are required")
 	}
-	err := ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.Tenant{}).
-		Watches(&v1alpha1.Tenant{}, precedence.WaitedFor(isWaitedFor)).
 		Owns(&rbacv1.RoleBinding{}).
 		Owns(&networkingv1.Ingress{}).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfNamespace)).
-		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tenantsOfPublicApi), builder.WithPredicates(precedence.NotListed)).
+		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tenantsOfPublicApi), builder.WithPredicates(precedence.NotListed))
+	err := precedence.StandBy(b, mgr.Elected(), controller.Options{}, r.everything).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("tenant controller: %w", err)
@@ -108,9 +109,22 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// isWaitedFor says whether no manager has seen what a Tenant's spec says.
-func isWaitedFor(_ context.Context, o client.Object) bool {
-	return o.GetGeneration() != o.(*v1alpha1.Tenant).Status.ObservedGeneration
+// everything is, when a manager begins to lead, every Tenant: first those whose spec no
+// manager has seen.
+func (r *Reconciler) everything(ctx context.Context, first, last func(...reconcile.Request)) error {
+	var tenants v1alpha1.TenantList
+	if err := r.Client.List(ctx, &tenants, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list Tenants: %w", err)
+	}
+	for i := range tenants.Items {
+		tenant := &tenants.Items[i]
+		enqueue := last
+		if tenant.Generation != tenant.Status.ObservedGeneration {
+			enqueue = first
+		}
+		enqueue(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(tenant)})
+	}
+	return nil
 }
 
 // Reconcile provisions a Tenant.

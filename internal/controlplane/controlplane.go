@@ -159,7 +159,7 @@ func choosePorts(etcd *envtest.Etcd, apiServer *envtest.APIServer) error {
 	}
 	etcd.URL = &url.URL{Scheme: "http", Host: client}
 	etcd.Configure().Set("listen-peer-urls", "http://"+peer)
-	apiServer.SecureServing.ListenAddr = envtest.ListenAddr{Address: "127.0.0.1", Port: strconv.Itoa(port)}
+	apiServer.ListenAddr = envtest.ListenAddr{Address: "127.0.0.1", Port: strconv.Itoa(port)}
 	return nil
 }
 

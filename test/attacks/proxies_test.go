@@ -1,7 +1,6 @@
 package attacks
 
 import (
-	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 	"github.com/latchkey-dev/latchkey/internal/process"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
