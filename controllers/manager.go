@@ -64,8 +64,9 @@ const LongestTakeover = longestRetry + leaseDuration + longestRetry
 // takes about a thousand a second.
 const DefaultWorkers = 64
 
-// beginLimit is how long a new leader may take to go once over all that it has read; the
-// library's 2 minutes would end one of an installation with very many tokens each time.
+// beginLimit is how long all that was read may take to be handed to the controllers; the
+// library's 2 minutes would end the manager of an installation with very many tokens each
+// time.
 const beginLimit = 10 * time.Minute
 
 // probeLimit is how long the probe of readiness waits, below kubelet's second.
@@ -163,8 +164,8 @@ func cachesFilled(c cache.Cache) healthz.Checker {
 	}
 }
 
-// fillCaches has the cache read everything that the controllers watch from the start. By
-// themselves they would ask for it only when they lead.
+// fillCaches has the cache read everything that the controllers watch from the start. Those
+// that do not stand by would ask for it only when they lead.
 func fillCaches(ctx context.Context, c cache.Cache) error {
 	for _, object := range []client.Object{
 		&v1alpha1.ApiToken{}, &v1alpha1.Tenant{}, &v1alpha1.PublicApi{},

@@ -80,8 +80,8 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// hold has somebody else hold the lease.
-func hold(t *testing.T) *coordinationv1.Lease {
+// holdLease has somebody else hold the lease.
+func holdLease(t *testing.T) *coordinationv1.Lease {
 	t.Helper()
 	now := metav1.NewMicroTime(time.Now())
 	held := lease()
@@ -97,7 +97,7 @@ func hold(t *testing.T) *coordinationv1.Lease {
 // once that one gives it up.
 func standBy(t *testing.T, configure ...func(*controllers.Options)) (lead func()) {
 	t.Helper()
-	held := hold(t)
+	held := holdLease(t)
 	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
@@ -113,26 +113,44 @@ func standBy(t *testing.T, configure ...func(*controllers.Options)) (lead func()
 }
 
 // reconciled are the names of objects of a kind, in the order in which a manager looks at
-// them: of those in one namespace, or in none, whose names begin alike.
+// them for the first time: of those in one namespace, or in none, whose names begin alike.
 type reconciled struct {
 	controller, namespace, prefix string
 
-	mu    sync.Mutex
-	names []string
+	mu      sync.Mutex
+	watches bool
+	names   []string
 }
 
 // log has the manager tell, by what controller-runtime logs.
 func (r *reconciled) log(o *controllers.Options) {
 	o.Logger = funcr.NewJSON(func(line string) {
 		var said struct{ Msg, Controller, Namespace, Name string }
-		err := json.Unmarshal([]byte(line), &said)
-		if err != nil || said.Msg != "Reconciling" || said.Controller != r.controller || said.Namespace != r.namespace || !strings.HasPrefix(said.Name, r.prefix) {
+		if err := json.Unmarshal([]byte(line), &said); err != nil || said.Controller != r.controller {
 			return
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.names = append(r.names, said.Name)
+		switch {
+		case said.Msg == "Starting EventSource":
+			r.watches = true
+		case said.Msg == "Reconciling" && said.Namespace == r.namespace && strings.HasPrefix(said.Name, r.prefix) && !slices.Contains(r.names, said.Name):
+			r.names = append(r.names, said.Name)
+		}
 	}, funcr.Options{Verbosity: 5})
+}
+
+// started waits until the controller has started its watches.
+func (r *reconciled) started(t *testing.T) {
+	t.Helper()
+	testenv.Eventually(t, func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.watches {
+			return fmt.Errorf("controller %s does not watch yet", r.controller)
+		}
+		return nil
+	})
 }
 
 func (r *reconciled) first(n int) []string {
@@ -142,7 +160,8 @@ func (r *reconciled) first(n int) []string {
 }
 
 // What somebody waits for since no manager led goes before everything that is as it
-// should be, of which there may be a hundred thousand.
+// should be, of which there may be a hundred thousand, and which somebody has changed while
+// the next manager stood by.
 func TestWhatIsWaitedForGoesFirst(t *testing.T) {
 	stop := startManager(t)
 	owner := readyTenant(t)
@@ -172,6 +191,11 @@ func TestWhatIsWaitedForGoesFirst(t *testing.T) {
 
 	order := reconciled{controller: "apitoken", namespace: owner.NamespaceName()}
 	lead := standBy(t, order.log, func(o *controllers.Options) { o.Workers = 1 })
+	order.started(t)
+	for i := range 40 {
+		settled := apiToken(owner, fmt.Sprint("settled-", i), v1alpha1.ApiTokenSpec{})
+		change(t, settled, func(o *v1alpha1.ApiToken) { o.Annotations = map[string]string{"example.com/note": "changed"} })
+	}
 	lead()
 	awaitRecord(t, asked)
 	awaitRecord(t, unrecorded)
@@ -209,31 +233,42 @@ func TestTenantThatIsWaitedForGoesFirst(t *testing.T) {
 // What happened while a manager stood by is done once it leads.
 func TestWhatHappenedWhileAManagerStoodBy(t *testing.T) {
 	stop := startManager(t)
-	owner := readyTenant(t)
+	owner, _ := provisioned(t)
 	changed, deleted := issued(t, owner, "changed", v1alpha1.ApiTokenSpec{}), issued(t, owner, "deleted", v1alpha1.ApiTokenSpec{})
 	_, orphan, err := recordOf(t, deleted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := issued(t, owner, "damaged", v1alpha1.ApiTokenSpec{})
+	_, lost, err := recordOf(t, damaged)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop()
 
 	lead := standBy(t)
-	if err := env.Client.Delete(t.Context(), deleted); err != nil {
-		t.Fatal(err)
+	for _, object := range []client.Object{deleted, lost, ingressOf(owner), adminsOf(owner)} {
+		if err := env.Client.Delete(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
 	}
 	change(t, changed, func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
 	minted, _ := credential(t, owner.Name, time.Now())
 	asked := create(t, apiToken(owner, "asked", v1alpha1.ApiTokenSpec{Credential: minted}))
 	lead()
 	awaitRecord(t, asked)
+	awaitRecord(t, damaged)
 	waitFor(t, changed, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonRevoked)
 	gone(t, orphan)
+	for _, object := range []client.Object{ingressOf(owner), adminsOf(owner)} {
+		testenv.Eventually(t, func() error { return get(t, object) })
+	}
 }
 
 // A manager that stands by says that it is ready once it has read everything that it
 // works by when it leads.
 func TestReadyOnceEverythingWasRead(t *testing.T) {
-	held := hold(t)
+	held := holdLease(t)
 	for _, resource := range []string{"apitokens", "tenants", "publicapis", "secrets", "configmaps", "rolebindings", "ingresses", "namespaces", "services"} {
 		t.Run(resource, func(t *testing.T) {
 			asked, read := make(chan struct{}, 1), make(chan struct{})

@@ -29,8 +29,8 @@ func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		return o.GetNamespace() == r.RecordsNamespace && isOurs(o.(*corev1.Secret)) // the cache has another namespace's Secret too
 	})
-	// Of a hundred thousand that are listed at the start hardly one is an orphan: the others
-	// are not worth a worker, while somebody may wait for one elsewhere.
+	// Of a hundred thousand that are listed at the start, where a manager leads at once, hardly
+	// one is an orphan: the others are not worth a worker, while somebody may wait elsewhere.
 	suspected := predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool {
 		return !e.IsInInitialList || len(r.tokenOfRecord(context.Background(), e.Object)) == 0
 	}}
@@ -46,7 +46,7 @@ func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
 		Named("record-orphans").
 		For(&corev1.Secret{}, builder.WithPredicates(ours, suspected)).
 		Watches(&v1alpha1.ApiToken{}, handler.EnqueueRequestsFromMapFunc(recordOf), builder.WithPredicates(onDelete))
-	err := precedence.StandBy(b, mgr.Elected(), controller.Options{MaxConcurrentReconciles: r.Workers}, orphans{r}.everything).
+	err := precedence.StandBy(mgr, b, controller.Options{MaxConcurrentReconciles: r.Workers}, orphans{r}.suspects).
 		Complete(reconcile.AsReconciler[*corev1.Secret](r.Client, orphans{r}))
 	if err != nil {
 		return fmt.Errorf("record-orphans controller: %w", err)
@@ -54,8 +54,8 @@ func (r *Reconciler) setupOrphans(mgr ctrl.Manager) error {
 	return nil
 }
 
-// everything is, when a manager begins to lead, every record of an ApiToken that is gone.
-func (o orphans) everything(ctx context.Context, first, _ func(...reconcile.Request)) error {
+// suspects are, when a manager begins to lead, all records of ApiTokens that are gone.
+func (o orphans) suspects(ctx context.Context, _, last func(...reconcile.Request)) error {
 	var tokens v1alpha1.ApiTokenList
 	if err := o.Client.List(ctx, &tokens, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list ApiTokens: %w", err)
@@ -70,7 +70,7 @@ func (o orphans) everything(ctx context.Context, first, _ func(...reconcile.Requ
 	}
 	for i := range records.Items {
 		if _, ok := owned[records.Items[i].Name]; !ok && isOurs(&records.Items[i]) {
-			first(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&records.Items[i])})
+			last(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&records.Items[i])})
 		}
 	}
 	return nil

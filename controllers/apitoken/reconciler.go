@@ -66,7 +66,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokenOfRecord), notListed).
 		Watches(&v1alpha1.Tenant{}, precedence.Behind(r.tokensOfTenant), notListed).
 		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tokensOfPublicApi), notListed)
-	err := precedence.StandBy(b, mgr.Elected(), controller.Options{MaxConcurrentReconciles: r.Workers}, r.everything).
+	err := precedence.StandBy(mgr, b, controller.Options{MaxConcurrentReconciles: r.Workers}, r.everything).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("apitoken controller: %w", err)

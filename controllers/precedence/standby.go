@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -15,21 +16,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// retry is how long after a failed look at the cache the next comes.
-const retry = time.Second
+// retryPeriod is how long after a failed look at the cache the next comes.
+const retryPeriod = time.Second
 
 // Everything enqueues all that a controller has to look at when its manager begins to lead,
 // as the cache knows it then: first what somebody waits for, last what comes behind all
-// that happens meanwhile. What is enqueued twice is looked at once, in the better place.
+// that happens meanwhile. What is enqueued as both is looked at first, and once unless
+// that was under way already.
 type Everything func(ctx context.Context, first, last func(...reconcile.Request)) error
 
-// StandBy has a controller be ready while its manager does not lead yet, and begin with
-// everything as soon as it does, however many objects there are. By itself a controller
-// would then have each of them handed to its handlers before it looks at any; with
-// EnableWarmup alone it would collect, while it stands by, each one that ever changed.
-func StandBy(b *builder.Builder, elected <-chan struct{}, o controller.Options, everything Everything) *builder.Builder {
+// StandBy has a controller start its watches before its manager leads, and ignore what they
+// tell: when the manager is elected, one look at the cache does what an event for every
+// object would do much later, and nothing was collected until then. It is for controllers
+// of kinds of which there may be very many.
+func StandBy(mgr ctrl.Manager, b *builder.Builder, o controller.Options, everything Everything) *builder.Builder {
 	o.EnableWarmup = new(true)
-	return b.WithOptions(o).WithEventFilter(leading(elected)).WatchesRawSource(begin(elected, everything))
+	return b.WithOptions(o).WithEventFilter(leading(mgr.Elected())).WatchesRawSource(begin(mgr.Elected(), mgr.GetLogger(), everything))
 }
 
 // leading passes events once the manager leads. What happened before, everything knows.
@@ -44,7 +46,7 @@ func leading(elected <-chan struct{}) predicate.Predicate {
 	})
 }
 
-func begin(elected <-chan struct{}, everything Everything) source.Source {
+func begin(elected <-chan struct{}, log logr.Logger, everything Everything) source.Source {
 	return source.Func(func(ctx context.Context, q queue) error {
 		first := func(requests ...reconcile.Request) { add(q, 0, requests...) }
 		last := func(requests ...reconcile.Request) { add(q, handler.LowPriority, requests...) }
@@ -54,10 +56,11 @@ func begin(elected <-chan struct{}, everything Everything) source.Source {
 				return
 			case <-elected:
 			}
-			_ = wait.PollUntilContextCancel(ctx, retry, true, func(ctx context.Context) (done bool, _ error) { // ends with ctx, or done
+			// Its only error is ctx's, at the end.
+			_ = wait.PollUntilContextCancel(ctx, retryPeriod, true, func(ctx context.Context) (done bool, _ error) {
 				err := everything(ctx, first, last)
 				if err != nil && ctx.Err() == nil {
-					ctrl.LoggerFrom(ctx).Error(err, "what there is to do was not found out; trying again")
+					log.Error(err, "did not find out what there is to do; trying again")
 				}
 				return err == nil, nil
 			})

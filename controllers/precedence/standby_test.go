@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -35,7 +36,7 @@ func TestBegin(t *testing.T) {
 		close(enqueued)
 		return nil
 	}
-	if err := begin(elected, everything).Start(t.Context(), q); err != nil {
+	if err := begin(elected, logr.Discard(), everything).Start(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
 	if n := q.Len(); n != 0 {
@@ -59,7 +60,7 @@ func TestBegin(t *testing.T) {
 func TestBeginEndsWithoutLeading(t *testing.T) {
 	q := priorityqueue.New[reconcile.Request]("test")
 	defer q.ShutDown()
-	err := begin(make(chan struct{}), func(context.Context, func(...reconcile.Request), func(...reconcile.Request)) error {
+	err := begin(make(chan struct{}), logr.Discard(), func(context.Context, func(...reconcile.Request), func(...reconcile.Request)) error {
 		t.Error("it began, and never led")
 		return nil
 	}).Start(t.Context(), q)

@@ -101,7 +101,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&networkingv1.Ingress{}).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfNamespace)).
 		Watches(&v1alpha1.PublicApi{}, precedence.Behind(r.tenantsOfPublicApi), builder.WithPredicates(precedence.NotListed))
-	err := precedence.StandBy(b, mgr.Elected(), controller.Options{}, r.everything).
+	err := precedence.StandBy(mgr, b, controller.Options{}, r.everything).
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("tenant controller: %w", err)
@@ -116,14 +116,15 @@ func (r *Reconciler) everything(ctx context.Context, first, last func(...reconci
 	if err := r.Client.List(ctx, &tenants, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list Tenants: %w", err)
 	}
+	all := make([]reconcile.Request, len(tenants.Items))
 	for i := range tenants.Items {
 		tenant := &tenants.Items[i]
-		enqueue := last
+		all[i].NamespacedName = client.ObjectKeyFromObject(tenant)
 		if tenant.Generation != tenant.Status.ObservedGeneration {
-			enqueue = first
+			first(all[i])
 		}
-		enqueue(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(tenant)})
 	}
+	last(all...)
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strconv"
 	"syscall"
+
+	"github.com/latchkey-dev/latchkey/internal/freeport"
 )
 
 // reservation keeps a port for a server that is started later.
@@ -17,6 +19,12 @@ type reservation struct {
 // reserve takes a port of loopback, any free one for 0. The variable is what a
 // user sets to choose it.
 func reserve(variable string, port int) (*reservation, error) {
+	if port == 0 {
+		var err error
+		if port, err = freeport.Port(); err != nil {
+			return nil, err
+		}
+	}
 	listener, err := net.Listen("tcp4", loopback(port))
 	if err != nil {
 		return nil, portError(variable, port, err)

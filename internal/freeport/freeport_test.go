@@ -21,7 +21,12 @@ const another = "FREEPORT_TEST_PORTS"
 func TestMain(m *testing.M) {
 	if n, err := strconv.Atoi(os.Getenv(another)); err == nil {
 		for range n {
-			fmt.Println(freeport.Port())
+			port, err := freeport.Port()
+			if err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			fmt.Println(port)
 		}
 		_, _ = io.Copy(io.Discard, os.Stdin) // holds the block until the test has seen enough
 		return
@@ -64,8 +69,12 @@ func TestAddressCanBeListenedOn(t *testing.T) {
 func TestProcessesShareNoPort(t *testing.T) {
 	const processes, each = 4, 20
 	owner := map[string]int{}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range processes {
-		command := exec.Command(os.Args[0])
+		command := exec.Command(program)
 		command.Env = append(os.Environ(), another+"="+strconv.Itoa(each))
 		hold, err := command.StdinPipe()
 		if err != nil {
