@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // backends may be https, and the image has no CA certificates; those of the system come first
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/connrotation"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -105,9 +107,22 @@ func noticeSilentConnections() error {
 	return nil
 }
 
+// reconnectable returns the config with connections of its own, and what ends them all, so
+// that the next may lead to another kube-apiserver, as kubelet does it.
+func reconnectable(config *rest.Config) (*rest.Config, func()) {
+	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}).DialContext)
+	own := rest.CopyConfig(config)
+	own.Dial = dialer.DialContext
+	return own, dialer.CloseAll
+}
+
+// dialTimeout is client-go's.
+const dialTimeout = 30 * time.Second
+
 func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Logger) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	config, o.view.Reconnect = reconnectable(config)
 	view := directory.NewWithOptions(logger, o.view)
 	o.server.Clock = wallclock.System()
 	o.uses.Clock = o.server.Clock
@@ -119,8 +134,10 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	}
 	o.server.Directory, o.server.Proxy, o.server.Logger, o.server.Metrics, o.server.Uses = view, backends, logger, registry, uses
 	var sessions *session.Store
+	// Where only these can't be read, that must not end the connections of the API.
+	sessionConfig, reconnectSessions := reconnectable(config)
 	if o.server.Surfaces.Has(surface.Portal) {
-		if sessions, err = o.newSessions(logger); err != nil {
+		if sessions, err = o.newSessions(reconnectSessions, logger); err != nil {
 			return err
 		}
 		if o.server.Portal, err = newPortal(o, config, view, sessions, logger); err != nil {
@@ -141,7 +158,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Lo
 	group.Go(func() error { return view.Run(viewContext, config, o.namespaces) })
 	group.Go(func() error { return uses.Run(viewContext) })
 	if sessions != nil {
-		group.Go(func() error { return sessions.Run(viewContext, config) })
+		group.Go(func() error { return sessions.Run(viewContext, sessionConfig) })
 	}
 	if o.service != "" {
 		group.Go(func() error { return shared.Run(viewContext, config, o.namespaces.System, o.service) })
@@ -174,9 +191,9 @@ func newPortal(o *options, config *rest.Config, view *directory.Directory, sessi
 
 // newSessions makes what knows who is signed in to Settings. Until it has read its keys
 // nobody is; the API is served all the same.
-func (o *options) newSessions(logger *slog.Logger) (*session.Store, error) {
+func (o *options) newSessions(reconnect func(), logger *slog.Logger) (*session.Store, error) {
 	return session.New(session.Config{
-		Namespace: o.namespaces.System, Lifetimes: o.sessions, MaxStaleness: o.view.MaxStaleness, Clock: o.server.Clock, Logger: logger,
+		Namespace: o.namespaces.System, Lifetimes: o.sessions, MaxStaleness: o.view.MaxStaleness, Reconnect: reconnect, Clock: o.server.Clock, Logger: logger,
 	})
 }
 

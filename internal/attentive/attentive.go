@@ -38,6 +38,16 @@ type Feed interface {
 	Stirred() time.Duration
 }
 
+// Advance notes a time as a Feed has it, unless a later one is noted.
+func Advance(noted *atomic.Int64, at time.Duration) {
+	for {
+		before := noted.Load()
+		if before >= int64(at) || noted.CompareAndSwap(before, int64(at)) {
+			return
+		}
+	}
+}
+
 // Options are for one ListerWatcher.
 type Options struct {
 	// Resource is what logs call it.

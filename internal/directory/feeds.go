@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/attentive"
 	"github.com/latchkey-dev/latchkey/internal/audit"
 	"github.com/latchkey-dev/latchkey/internal/document"
 	"github.com/latchkey-dev/latchkey/internal/policy"
@@ -33,12 +34,14 @@ var feedNames = [feedCount]string{"records", "apitokens", "tenants", "publicapis
 type feed struct {
 	directory *Directory
 	index     int
+	// confirm calls back once a bookmark may be believed.
+	confirm func(func())
 }
 
 func (f feed) freshness() *freshness { return f.directory.freshness }
 
 // stir notes that something arrived, be it a part of a list.
-func (f feed) stir() { f.directory.activity[f.index].Store(int64(f.freshness().now())) }
+func (f feed) stir(at time.Duration) { attentive.Advance(&f.directory.activity[f.index], at) }
 
 // Now implements attentive.Feed.
 func (f feed) Now() time.Duration { return f.freshness().now() }
@@ -50,41 +53,51 @@ func (f feed) Heard() time.Duration { return f.freshness().lastHeard(f.index) }
 func (f feed) Stirred() time.Duration { return time.Duration(f.directory.activity[f.index].Load()) }
 
 // hear notes that something arrived, once requests can see it.
-func (f feed) hear() { f.heard(false) }
+func (f feed) hear() { f.heard(f.Now(), false) }
 
-func (f feed) heard(list bool) {
-	f.stir()
-	f.freshness().hear(f.index, list)
+func (f feed) heard(at time.Duration, list bool) {
+	f.stir(at)
+	f.freshness().hear(f.index, at, list)
+}
+
+// bookmark notes that nothing else has changed until now, once that may be believed.
+func (f feed) bookmark() {
+	at := f.Now()
+	f.confirm(func() { f.heard(at, false) })
 }
 
 // Stores are what reflectors feed, one a resource.
 type Stores struct{ Records, ApiTokens, Tenants, PublicApis, Documents cache.ReflectorStore }
 
-// Stores returns the directory's stores.
+// Stores returns the directory's stores. Whoever feeds them vouches for bookmarks.
 func (d *Directory) Stores() Stores {
+	return d.stores(func(count func()) { count() })
+}
+
+func (d *Directory) stores(confirm func(func())) Stores {
 	return Stores{
 		Records: &store[*corev1.Secret, storedRecord]{
-			feed: feed{d, feedRecords}, shrink: d.shrinkRecord,
+			feed: feed{d, feedRecords, confirm}, shrink: d.shrinkRecord,
 			set:     func(r storedRecord) { d.update(halfOf(r), setRecord) },
 			replace: func(list []storedRecord) { d.replace(halvesOf(list), setRecord) },
 			remove:  func(s *corev1.Secret) { d.update(half{uid: encodeUID(record.UID(s.Name))}, setRecord) },
 		},
 		ApiTokens: &store[*v1alpha1.ApiToken, storedApiToken]{
-			feed: feed{d, feedApiTokens}, shrink: shrinkApiToken,
+			feed: feed{d, feedApiTokens, confirm}, shrink: shrinkApiToken,
 			set:     func(t storedApiToken) { d.update(halfOf(t), setVoucher) },
 			replace: func(list []storedApiToken) { d.replace(halvesOf(list), setVoucher) },
 			remove:  func(t *v1alpha1.ApiToken) { d.update(half{uid: encodeUID(t.UID)}, setVoucher) },
 		},
 		Tenants: &store[*v1alpha1.Tenant, *Tenant]{
-			feed: feed{d, feedTenants}, shrink: shrinkTenant, set: d.setTenant, replace: d.replaceTenants,
+			feed: feed{d, feedTenants, confirm}, shrink: shrinkTenant, set: d.setTenant, replace: d.replaceTenants,
 			remove: func(t *v1alpha1.Tenant) { d.removeTenant(t.Name) },
 		},
 		PublicApis: &store[*v1alpha1.PublicApi, *API]{
-			feed: feed{d, feedPublicApis}, shrink: newAPI, set: d.setAPI, replace: d.replaceAPIs,
+			feed: feed{d, feedPublicApis, confirm}, shrink: newAPI, set: d.setAPI, replace: d.replaceAPIs,
 			remove: func(a *v1alpha1.PublicApi) { d.removeAPI(a.Name) },
 		},
 		Documents: &store[*corev1.ConfigMap, *storedDocument]{
-			feed: feed{d, feedDocuments}, shrink: d.shrinkDocument, set: d.setDocument, replace: d.replaceDocuments,
+			feed: feed{d, feedDocuments, confirm}, shrink: d.shrinkDocument, set: d.setDocument, replace: d.replaceDocuments,
 			remove: func(c *corev1.ConfigMap) {
 				d.setDocument(&storedDocument{publicApi: document.PublicApiOf(c)})
 			},
@@ -110,7 +123,7 @@ var (
 // Transformer shrinks objects while the first list streams in.
 func (s *store[O, S]) Transformer() cache.TransformFunc {
 	return func(object any) (any, error) {
-		s.feed.stir()
+		s.feed.stir(s.feed.Now())
 		if full, ok := object.(O); ok {
 			return s.shrink(full), nil
 		}
@@ -164,14 +177,14 @@ func (s *store[O, S]) Replace(objects []any, _ string) error {
 		list = append(list, shrunk)
 	}
 	s.replace(list)
-	s.feed.heard(true)
+	s.feed.heard(s.feed.Now(), true)
 	return nil
 }
 
 // Bookmark implements cache.ReflectorBookmarkStore: nothing else has changed until
 // now.
 func (s *store[O, S]) Bookmark(string) error {
-	s.feed.hear()
+	s.feed.bookmark()
 	return nil
 }
 

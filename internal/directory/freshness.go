@@ -30,6 +30,10 @@ type Options struct {
 	// Clock measures both; the system's if nil. Its Since must not depend on the time
 	// of day.
 	Clock clock.WithDelayedExecution
+	// Reconnect ends every connection to the API server, so that new ones may lead to
+	// another one; nil where that can't be done. It is called where nothing was heard for
+	// longer than Silence and no list helped.
+	Reconnect func()
 }
 
 func (o Options) withDefaults() Options {
@@ -84,18 +88,18 @@ func (f *freshness) now() time.Duration { return f.Clock.Since(f.made) }
 // fresh is asked for every request.
 func (f *freshness) fresh() bool { return int64(f.now()) < f.until.Load() }
 
-// hear notes that a feed delivered something, and whether that was a whole list.
-func (f *freshness) hear(feed int, list bool) {
-	if f.note(feed, list) {
+// hear notes that a feed delivered something at a time, and whether that was a whole list.
+func (f *freshness) hear(feed int, at time.Duration, list bool) {
+	if f.note(feed, at, list) {
 		f.changed(false)
 	}
 }
 
 // note says whether the directory is stale no more.
-func (f *freshness) note(feed int, list bool) (recovered bool) {
+func (f *freshness) note(feed int, at time.Duration, list bool) (recovered bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.heard[feed] = f.now()
+	f.heard[feed] = max(f.heard[feed], at)
 	f.synced[feed] = f.synced[feed] || list
 	oldest := f.heard[feed]
 	for i, heard := range f.heard {
@@ -181,7 +185,8 @@ func (d *Directory) Overdue() []string {
 
 // Ages says, for each feed by name, for how long it has delivered nothing: no whole
 // list, no change, and no bookmark, by which the API server says about once a minute
-// that nothing else has changed. What the API server had sent before can be seen. A
+// that nothing else has changed, and which counts once it has shown that it reads its
+// storage. What the API server had sent before can be seen. A
 // feed that never delivered anything is left out. A watch that was merely opened
 // does not count, nor does a part of a list.
 func (d *Directory) Ages() map[string]time.Duration {

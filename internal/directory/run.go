@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,15 +41,21 @@ type Namespaces struct {
 // Run feeds the directory from a cluster until ctx ends. It may read Secrets in
 // the records' namespace only, and asks only for those of the records' type.
 func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces) error {
-	core, err := restClient(config, "/api", corev1.SchemeGroupVersion, "application/vnd.kubernetes.protobuf")
+	// Both clients share one connection: what an API server shows on it is about its watches.
+	connection, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return fmt.Errorf("connection to the API server: %w", err)
+	}
+	core, err := restClient(config, connection, "/api", corev1.SchemeGroupVersion, "application/vnd.kubernetes.protobuf")
 	if err != nil {
 		return err
 	}
-	latchkey, err := restClient(config, "/apis", v1alpha1.SchemeGroupVersion, "application/json")
+	latchkey, err := restClient(config, connection, "/apis", v1alpha1.SchemeGroupVersion, "application/json")
 	if err != nil {
 		return err
 	}
-	stores := d.Stores()
+	storage := d.newStorage(latchkey)
+	stores := d.stores(storage.Confirm)
 	isRecord := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("type", string(record.SecretType)).String()
 	}
@@ -64,6 +71,7 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces)
 		d.reflector(feedDocuments, core, "configmaps", in.System, isDocument, &corev1.ConfigMap{}, stores.Documents),
 	}
 	var running sync.WaitGroup
+	running.Go(func() { storage.Run(ctx) })
 	for _, r := range reflectors {
 		running.Go(func() { r.RunWithContext(ctx) })
 	}
@@ -75,16 +83,31 @@ func (d *Directory) reflector(of int, client *rest.RESTClient, resource, namespa
 	listWatch := cache.ToListWatcherWithWatchListSemantics(
 		cache.NewFilteredListWatchFromClient(client, resource, namespace, selection), client)
 	o := attentive.Options{Resource: feedNames[of], Silence: d.freshness.Silence, Clock: d.freshness.Clock, Logger: d.logger}
-	return cache.NewReflectorWithOptions(attentive.New(listWatch, feed{d, of}, o), object, store, cache.ReflectorOptions{Name: "directory/" + resource})
+	return cache.NewReflectorWithOptions(attentive.New(listWatch, feed{directory: d, index: of}, o), object, store, cache.ReflectorOptions{Name: "directory/" + resource})
 }
 
-func restClient(config *rest.Config, path string, gv schema.GroupVersion, contentType string) (*rest.RESTClient, error) {
+// newStorage has the API server show, by a list of one object at most, that it reads its
+// storage.
+func (d *Directory) newStorage(client *rest.RESTClient) *attentive.Storage {
+	o := attentive.StorageOptions{
+		Read: func(ctx context.Context) error {
+			return client.Get().Resource("tenants").Param("limit", "1").Do(ctx).Error()
+		},
+		Reconnect: d.freshness.Reconnect, Silence: d.freshness.Silence, Clock: d.freshness.Clock, Logger: d.logger,
+	}
+	for of := range feedCount {
+		o.Feeds = append(o.Feeds, feed{directory: d, index: of})
+	}
+	return attentive.NewStorage(o)
+}
+
+func restClient(config *rest.Config, connection *http.Client, path string, gv schema.GroupVersion, contentType string) (*rest.RESTClient, error) {
 	c := rest.CopyConfig(config)
 	c.APIPath, c.GroupVersion = path, &gv
 	c.ContentType = contentType
 	c.AcceptContentTypes = contentType + ",application/json"
 	c.NegotiatedSerializer = quickjson.Serializer(serializer.NewCodecFactory(scheme).WithoutConversion())
-	client, err := rest.RESTClientFor(c)
+	client, err := rest.RESTClientForConfigAndClient(c, connection)
 	if err != nil {
 		return nil, fmt.Errorf("client for %s: %w", gv, err)
 	}

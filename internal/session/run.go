@@ -42,10 +42,17 @@ func (s *Store) Run(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("client for sessions: %w", err)
 	}
-	stores := s.Stores()
+	storage := attentive.NewStorage(attentive.StorageOptions{
+		Read: func(ctx context.Context) error {
+			return client.Get().Namespace(s.namespace).Resource("configmaps").Param("fieldSelector", named(ended.ConfigMapName)).Param("limit", "1").Do(ctx).Error()
+		},
+		Reconnect: s.reconnect, Feeds: []attentive.Feed{s.keys, s.ended}, Silence: s.silence, Clock: s.clock, Logger: s.logger,
+	})
+	stores := s.stores(storage.Confirm)
 	keys := s.reflector(client, "secrets", keyring.SecretName, s.keys, &corev1.Secret{}, stores.Keys)
 	list := s.reflector(client, "configmaps", ended.ConfigMapName, s.ended, &corev1.ConfigMap{}, stores.Ended)
 	var running errgroup.Group
+	running.Go(func() error { storage.Run(ctx); return nil })
 	running.Go(func() error { keys.RunWithContext(ctx); return nil })
 	running.Go(func() error { list.RunWithContext(ctx); return nil })
 	running.Go(func() error { return s.Write(ctx, cluster{client, s.namespace}) })
@@ -56,11 +63,13 @@ func (s *Store) Run(ctx context.Context, config *rest.Config) error {
 // may watch this one only.
 func (s *Store) reflector(client *rest.RESTClient, resource, name string, feed attentive.Feed, object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
 	listWatch := cache.ToListWatcherWithWatchListSemantics(cache.NewFilteredListWatchFromClient(client, resource, s.namespace,
-		func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
-		}), client)
+		func(o *metav1.ListOptions) { o.FieldSelector = named(name) }), client)
 	o := attentive.Options{Resource: resource + "/" + name, Silence: s.silence, Clock: s.clock, Logger: s.logger}
 	return cache.NewReflectorWithOptions(attentive.New(listWatch, feed, o), object, store, cache.ReflectorOptions{Name: "session/" + resource})
+}
+
+func named(name string) string {
+	return fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
 }
 
 // cluster is the ConfigMap of a cluster.

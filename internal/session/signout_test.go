@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/latchkey-dev/latchkey/internal/attentive/attentivetest"
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/session/keyring"
 	"github.com/latchkey-dev/latchkey/internal/testenv"
@@ -156,6 +158,54 @@ func TestStaleness(t *testing.T) {
 		w.wantEnded(at, b, session.ReasonSignedOut)
 		w.wantOpen(at, mine)
 	}
+}
+
+// An API server that has lost its storage, and says that nothing has changed, is not
+// believed: somebody may have signed out since.
+func TestBookmarksOfAnAPIServerThatLostItsStorage(t *testing.T) {
+	api := &attentivetest.Speaker{}
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	const bound = 4 * time.Second
+	store, err := session.New(session.Config{
+		Namespace: "latchkey-system", MaxStaleness: bound, Silence: bound / 4, Reconnect: server.CloseClientConnections,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := goleak.IgnoreCurrent()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- store.Run(ctx, &rest.Config{Host: server.URL, QPS: -1}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		server.CloseClientConnections()
+		goleak.VerifyNone(t, before)
+	})
+	says := func(what string) error {
+		if err := store.Ready(); err == nil || !strings.Contains(err.Error(), what) {
+			return fmt.Errorf("it says %v, want: %s", err, what)
+		}
+		return nil
+	}
+	began := time.Now()
+	testenv.Eventually(t, func() error { return says("is missing") }) // which was heard, of an empty cluster
+	testenv.Eventually(t, func() error {
+		if err := says("is missing"); err != nil {
+			t.Fatalf("%s after the start: %v", time.Since(began), err)
+		}
+		if time.Since(began) < 2*bound {
+			return errors.New("the bound is not over yet")
+		}
+		return nil
+	})
+	api.Lost.Store(true)
+	testenv.Eventually(t, func() error { return says("nothing was heard") })
+	api.Lost.Store(false)
+	testenv.Eventually(t, func() error { return says("is missing") })
 }
 
 // What ended stays ended, wherever the clock is set.

@@ -32,6 +32,9 @@ type Config struct {
 	// Silence is how long a watch may say nothing before it is made anew;
 	// attentive.DefaultSilence if zero.
 	Silence time.Duration
+	// Reconnect ends every connection to the API server, so that new ones may lead to
+	// another one; nil where that can't be done.
+	Reconnect func()
 	// Clock tells the time; the system's if nil. Where it is set back, the Store's runs
 	// on, so that what ended stays ended. Its Since must not depend on the time of day.
 	Clock clock.WithDelayedExecution
@@ -46,6 +49,7 @@ type Store struct {
 	maxStaleness, silence time.Duration
 	clock                 *wallclock.Clock
 	made                  time.Time
+	reconnect             func()
 	logger                *slog.Logger
 
 	keys    *view[locks]
@@ -75,7 +79,7 @@ func New(c Config) (*Store, error) {
 	}
 	s := &Store{
 		namespace: c.Namespace, lifetimes: c.Lifetimes.withDefaults(), maxStaleness: c.MaxStaleness, silence: c.Silence,
-		clock: wallclock.New(c.Clock), made: c.Clock.Now(), logger: c.Logger, signOut: newSignOuts(),
+		clock: wallclock.New(c.Clock), made: c.Clock.Now(), reconnect: c.Reconnect, logger: c.Logger, signOut: newSignOuts(),
 	}
 	now := func() time.Duration { return s.clock.Since(s.made) }
 	s.keys = newView[locks]("Secret "+c.Namespace+"/"+keyring.SecretName, now)

@@ -38,8 +38,8 @@ func (v *view[T]) Heard() time.Duration { return time.Duration(v.heard.Load()) }
 // Stirred implements attentive.Feed: a list of one object has no parts.
 func (v *view[T]) Stirred() time.Duration { return v.Heard() }
 
-// hear notes that something arrived, once it can be seen.
-func (v *view[T]) hear() { v.heard.Store(int64(v.now())) }
+// hear notes that something arrived at a time, once it can be seen.
+func (v *view[T]) hear(at time.Duration) { attentive.Advance(&v.heard, at) }
 
 // read returns what is known, unless nothing is, or nothing was heard for too long.
 func (v *view[T]) read(maxStaleness time.Duration) (*T, error) {
@@ -60,11 +60,15 @@ func (v *view[T]) read(maxStaleness time.Duration) (*T, error) {
 type Stores struct{ Keys, Ended cache.ReflectorStore }
 
 // Stores returns the stores for the Secret with the keys and the ConfigMap with the ended
-// sessions.
+// sessions. Whoever feeds them vouches for bookmarks.
 func (s *Store) Stores() Stores {
+	return s.stores(func(count func()) { count() })
+}
+
+func (s *Store) stores(confirm func(func())) Stores {
 	return Stores{
-		Keys:  &single[*corev1.Secret, locks]{view: s.keys, name: keyring.SecretName, decode: s.decodeKeys},
-		Ended: &single[*corev1.ConfigMap, ended.List]{view: s.ended, name: ended.ConfigMapName, decode: s.decodeEnded},
+		Keys:  &single[*corev1.Secret, locks]{view: s.keys, name: keyring.SecretName, decode: s.decodeKeys, confirm: confirm},
+		Ended: &single[*corev1.ConfigMap, ended.List]{view: s.ended, name: ended.ConfigMapName, decode: s.decodeEnded, confirm: confirm},
 	}
 }
 
@@ -102,6 +106,8 @@ type single[O interface{ GetName() string }, T any] struct {
 	view   *view[T]
 	name   string
 	decode func(O) *T
+	// confirm calls back once a bookmark may be believed.
+	confirm func(func())
 }
 
 var _ cache.ReflectorBookmarkStore = (*single[*corev1.Secret, locks])(nil)
@@ -116,7 +122,7 @@ func (s *single[O, T]) of(object any) (O, bool, error) {
 
 func (s *single[O, T]) set(content *T) {
 	s.view.content.Store(content)
-	s.view.hear()
+	s.view.hear(s.view.now())
 }
 
 // Add implements cache.ReflectorStore. Objects of other names are ignored.
@@ -158,7 +164,8 @@ func (s *single[O, T]) Replace(objects []any, _ string) error {
 
 // Bookmark implements cache.ReflectorBookmarkStore: nothing else has changed until now.
 func (s *single[O, T]) Bookmark(string) error {
-	s.view.hear()
+	at := s.view.now()
+	s.confirm(func() { s.view.hear(at) })
 	return nil
 }
 

@@ -49,6 +49,7 @@ var scenarios = []scenario{
 	{"etcd stopped", true, 40 * time.Second, etcdStopped},
 	{"etcd cut off by reset", true, 40 * time.Second, etcdLost(link.Refused)},
 	{"etcd cut off in silence", true, 70 * time.Second, etcdLost(link.Silent)},
+	{"one of two kube-apiservers loses etcd", false, 3 * time.Second, apiServerLags},
 	{"etcd slow", true, 10 * time.Second, etcdSlow},
 	{"partition by reset", true, 40 * time.Second, partitionByReset},
 	{"partition in silence", true, 40 * time.Second, partitionInSilence},

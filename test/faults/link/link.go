@@ -41,12 +41,12 @@ const (
 // Link is a way to an address that can be broken and mended. Its methods may be called
 // from any goroutine.
 type Link struct {
-	target   string
 	listener net.Listener
 	running  sync.WaitGroup
 
-	mu   sync.Mutex
-	mode Mode
+	mu     sync.Mutex
+	target string
+	mode   Mode
 	// changed is closed when the mode is another.
 	changed chan struct{}
 	closed  bool
@@ -90,6 +90,14 @@ func (l *Link) Set(mode Mode) {
 	if mode == Refused {
 		l.reset()
 	}
+}
+
+// Lead has new connections forwarded to another address, as a Service does of which an
+// endpoint is no more.
+func (l *Link) Lead(target string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.target = target
 }
 
 // Reset resets every connection; new ones are forwarded.
@@ -217,7 +225,10 @@ func (l *Link) dial(near *net.TCPConn) *net.TCPConn {
 		_ = near.Close()
 		return nil
 	}
-	c, err := net.Dial("tcp", l.target)
+	l.mu.Lock()
+	target := l.target
+	l.mu.Unlock()
+	c, err := net.Dial("tcp", target)
 	if err != nil {
 		_ = near.SetLinger(0) // as whoever refuses it would
 		_ = near.Close()
