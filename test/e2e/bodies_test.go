@@ -40,7 +40,9 @@ func bodies(t *testing.T, w *world) {
 		t.Logf("100 MiB went up in %s", time.Since(start).Round(time.Millisecond))
 	})
 	t.Run("upload beyond the limit", func(t *testing.T) {
-		if a := upload(129 << 20); a.status != 413 {
+		a := upload(129 << 20)
+		// curl may lose the body of an answer that comes while it uploads over HTTP/2 (curl/curl#15316).
+		if a.status != 413 && !strings.HasPrefix(a.body, "curl: exit status 18: HTTP/2 413") {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 	})

@@ -5,9 +5,11 @@ package attentivetest
 import (
 	"fmt"
 	"net/http"
-	"strings"
+	"path"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
 // Speaker is the API server of an empty cluster. It does nothing but say, ten times a
@@ -27,21 +29,21 @@ func (s *Speaker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	}
-	version, kind := typeOf(r.URL.Path)
+	of := resources[path.Base(r.URL.Path)]
 	w.Header().Set("Content-Type", "application/json")
 	if watches {
-		speak(w, r, version, kind, begins)
+		of.speak(w, r, begins)
 		return
 	}
 	if query.Get("limit") == "1" {
 		s.Reads.Add(1)
 	}
-	fmt.Fprintf(w, `{"apiVersion":%q,"kind":"%sList","metadata":{"resourceVersion":"1"},"items":[]}`, version, kind)
+	_, _ = fmt.Fprintf(w, `{"apiVersion":%q,"kind":"%sList","metadata":{"resourceVersion":"1"},"items":[]}`, of.version, of.kind)
 }
 
 // speak sends bookmarks until the client has gone; the first ends a list, where one was
 // asked for.
-func speak(w http.ResponseWriter, r *http.Request, version, kind string, begins bool) {
+func (of resource) speak(w http.ResponseWriter, r *http.Request, begins bool) {
 	annotations := "{}"
 	if begins {
 		annotations = `{"k8s.io/initial-events-end":"true"}`
@@ -49,7 +51,10 @@ func speak(w http.ResponseWriter, r *http.Request, version, kind string, begins 
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"apiVersion":%q,"kind":%q,"metadata":{"resourceVersion":"1","annotations":%s}}}`, version, kind, annotations)
+		_, err := fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"apiVersion":%q,"kind":%q,"metadata":{"resourceVersion":"1","annotations":%s}}}`, of.version, of.kind, annotations)
+		if err != nil {
+			return // the client has gone
+		}
 		_ = http.NewResponseController(w).Flush()
 		annotations = "{}"
 		select {
@@ -60,13 +65,13 @@ func speak(w http.ResponseWriter, r *http.Request, version, kind string, begins 
 	}
 }
 
-// typeOf is what a path of the Kubernetes API is about, such as
-// /apis/latchkey.dev/v1alpha1/tenants.
-func typeOf(path string) (version, kind string) {
-	kinds := map[string]string{"secrets": "Secret", "configmaps": "ConfigMap", "apitokens": "ApiToken", "tenants": "Tenant", "publicapis": "PublicApi"}
-	parts := strings.Split(strings.Trim(path, "/"), "/")
-	if version = parts[1]; parts[0] == "apis" {
-		version += "/" + parts[2]
-	}
-	return version, kinds[parts[len(parts)-1]]
+// resource is what lists and watches are of.
+type resource struct{ version, kind string }
+
+var resources = map[string]resource{
+	"secrets":    {"v1", "Secret"},
+	"configmaps": {"v1", "ConfigMap"},
+	"apitokens":  {v1alpha1.SchemeGroupVersion.String(), "ApiToken"},
+	"tenants":    {v1alpha1.SchemeGroupVersion.String(), "Tenant"},
+	"publicapis": {v1alpha1.SchemeGroupVersion.String(), "PublicApi"},
 }
