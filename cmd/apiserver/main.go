@@ -122,6 +122,7 @@ const dialTimeout = 30 * time.Second
 func serve(ctx context.Context, o *options, config *rest.Config, logger *slog.Logger) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// The portal, last uses and the count of replicas move with the view to another API server.
 	config, o.view.Reconnect = reconnectable(config)
 	view := directory.NewWithOptions(logger, o.view)
 	o.server.Clock = wallclock.System()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,8 @@ type ListerWatcher struct {
 	unsupported bool
 	// mute says that the last watch that was to begin with a list said nothing.
 	mute atomic.Bool
+	// current is the last watch that was opened.
+	current atomic.Pointer[attended]
 }
 
 // New returns a ListerWatcher on top of another.
@@ -122,6 +125,7 @@ func (a *ListerWatcher) WatchWithContext(ctx context.Context, o metav1.ListOptio
 		return nil, apierrors.NewResourceExpired(fmt.Sprintf("nothing was heard for %s: list anew", a.feed.Now()-heard))
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	ctx, connection := traced(ctx)
 	opening := a.options.Clock.AfterFunc(silence, cancel)
 	opened, err := a.lister.WatchWithContext(ctx, o)
 	opening.Stop()
@@ -129,7 +133,10 @@ func (a *ListerWatcher) WatchWithContext(ctx context.Context, o metav1.ListOptio
 		cancel()
 		return nil, err
 	}
-	return a.attend(opened, cancel, initial), nil
+	w := &attended{Interface: opened, of: a, cancel: cancel, initial: initial, connection: connection(), opened: a.feed.Now()}
+	w.attend()
+	a.current.Store(w)
+	return w, nil
 }
 
 // errMute has the reflector list without a watch, where it would else try the same
@@ -143,20 +150,23 @@ type attended struct {
 	cancel context.CancelFunc
 	// initial says that it begins with a list.
 	initial bool
-	timer   clock.Timer
+	// connection is what it shares with other requests, or nil if it can't be known.
+	connection net.Conn
+	// confirming is how many of its bookmarks wait to be confirmed.
+	confirming atomic.Int32
+	timer      clock.Timer
 	// opened is when the watch was, by the feed's clock.
 	opened time.Duration
 	ended  atomic.Bool
 }
 
-func (a *ListerWatcher) attend(opened watch.Interface, cancel context.CancelFunc, initial bool) *attended {
-	w := &attended{Interface: opened, of: a, cancel: cancel, initial: initial, opened: a.feed.Now()}
+// attend sets the timer.
+func (w *attended) attend() {
 	ready := make(chan struct{})
 	defer close(ready)
-	w.timer = a.options.Clock.AfterFunc(a.options.Silence, func() {
+	w.timer = w.of.options.Clock.AfterFunc(w.of.options.Silence, func() {
 		go func() { <-ready; w.check() }() // a fake clock waits for what it calls
 	})
-	return w
 }
 
 // check ends the watch if it was silent for too long.
@@ -168,6 +178,10 @@ func (w *attended) check() {
 	silent := feed.Now() - max(w.opened, feed.Stirred())
 	if silent < o.Silence {
 		w.timer.Reset(o.Silence - silent)
+		return
+	}
+	if w.confirming.Load() > 0 {
+		w.timer.Reset(o.Silence / retryPart)
 		return
 	}
 	o.Logger.Warn("a watch was silent for too long: it is made anew", "resource", o.Resource, "silence", silent)

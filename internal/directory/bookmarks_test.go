@@ -2,13 +2,20 @@ package directory_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"k8s.io/client-go/rest"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -18,51 +25,127 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testenv"
 )
 
-// An API server that has lost its storage, and keeps its connections, goes on saying that
-// nothing has changed. It is believed only while it can read its storage; another one is
-// looked for.
-func TestBookmarksOfAnAPIServerThatLostItsStorage(t *testing.T) {
-	api := &attentivetest.Speaker{}
-	server := httptest.NewServer(api)
-	t.Cleanup(server.Close)
-	var reconnected atomic.Int32
-	d := directory.NewWithOptions(slog.New(slog.DiscardHandler), directory.Options{
-		MaxStaleness: shortBound, Silence: shortSilence,
-		Reconnect: func() { reconnected.Add(1); server.CloseClientConnections() },
+// spoken is a directory that is told of nothing but bookmarks, over HTTP/2.
+type spoken struct {
+	*directory.Directory
+
+	api attentivetest.Speaker
+	// connections are those that are open.
+	connections, reconnected atomic.Int32
+}
+
+const (
+	spokenSilence = 4 * time.Second
+	spokenBound   = 10 * time.Second
+)
+
+// newSpoken has the API server's reads go over the connection of the watches, or another.
+func newSpoken(t *testing.T, apart bool) *spoken {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	s := &spoken{}
+	server := httptest.NewUnstartedServer(&s.api)
+	server.EnableHTTP2 = true
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.connections.Add(1)
+		case http.StateClosed:
+			s.connections.Add(-1)
+		case http.StateActive, http.StateIdle, http.StateHijacked:
+		}
+	}
+	server.StartTLS()
+	s.Directory = directory.NewWithOptions(slog.New(slog.DiscardHandler), directory.Options{
+		MaxStaleness: spokenBound, Silence: spokenSilence,
+		Reconnect: func() { s.reconnected.Add(1); server.CloseClientConnections() },
 	})
+	config := &rest.Config{Host: server.URL, QPS: -1}
+	config.CAData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if apart {
+		authorities := x509.NewCertPool()
+		authorities.AddCert(server.Certificate())
+		reads := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+		t.Cleanup(reads.CloseIdleConnections)
+		config.Wrap(func(watches http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Query().Get("limit") == "1" {
+					return reads.RoundTrip(r)
+				}
+				return watches.RoundTrip(r)
+			})
+		})
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- d.Run(ctx, &rest.Config{Host: server.URL, QPS: -1}, directory.Namespaces{Records: v1alpha1.RecordsNamespace, System: v1alpha1.SystemNamespace})
+		ended <- s.Run(ctx, config, directory.Namespaces{Records: v1alpha1.RecordsNamespace, System: v1alpha1.SystemNamespace})
 	}()
-	t.Cleanup(func() { cancel(); directorytest.Must(t, <-ended) })
-	wantFresh(t, d, true)
+	t.Cleanup(func() {
+		cancel()
+		directorytest.Must(t, <-ended)
+		server.CloseClientConnections()
+		server.Close()
+		goleak.VerifyNone(t, before)
+	})
+	wantFresh(t, s.Directory, true)
+	return s
+}
+
+// wantFreshBeyondTheBound waits for longer than what was heard at first counts.
+func (s *spoken) wantFreshBeyondTheBound(t *testing.T) {
+	t.Helper()
 	began := time.Now()
-	testenv.Eventually(t, func() error { // by nothing but bookmarks
-		if !d.Fresh() {
-			t.Fatalf("stale after %s, though the API server reads its storage", time.Since(began))
+	testenv.Eventually(t, func() error {
+		if !s.Fresh() {
+			t.Fatalf("stale after %s: %v", time.Since(began), s.Ages())
 		}
-		if time.Since(began) < shortBound+shortSilence {
+		if time.Since(began) < spokenBound+time.Second {
 			return errors.New("the bound is not over yet")
 		}
 		return nil
 	})
-	if api.Reads.Load() == 0 {
-		t.Error("bookmarks were believed though the API server was never asked to read its storage")
+}
+
+// Where nothing changes a directory stays fresh by bookmarks, and lists nothing anew. An
+// API server that has lost its storage, and keeps its connections, goes on sending them: it
+// is not believed, and another one is looked for.
+func TestBookmarksOfAnAPIServerThatLostItsStorage(t *testing.T) {
+	s := newSpoken(t, false)
+	lists := s.api.Lists.Load()
+	s.wantFreshBeyondTheBound(t)
+	if n := s.api.Lists.Load(); n != lists {
+		t.Errorf("%d lists were made beside the first %d, though bookmarks came", n-lists, lists)
+	}
+	if s.api.Reads.Load() == 0 || s.connections.Load() != 1 {
+		t.Errorf("%d reads over %d connections, want some over one", s.api.Reads.Load(), s.connections.Load())
 	}
 
-	lost := time.Now()
-	api.Lost.Store(true)
-	wantFresh(t, d, false)
-	if took := time.Since(lost); took < shortBound-shortSilence {
-		t.Errorf("stale after %s already, the bound is %s", took, shortBound)
-	}
+	s.api.Lost.Store(true)
+	wantFresh(t, s.Directory, false)
 	testenv.Eventually(t, func() error {
-		if reconnected.Load() == 0 {
+		if s.reconnected.Load() == 0 {
 			return errors.New("no other API server is looked for")
 		}
 		return nil
 	})
-	api.Lost.Store(false)
-	wantFresh(t, d, true)
+	s.api.Lost.Store(false)
+	wantFresh(t, s.Directory, true)
 }
+
+// What an API server shows over one connection says nothing of bookmarks over another one,
+// which may lead to another API server: lists take their place.
+func TestBookmarksOfAnotherConnection(t *testing.T) {
+	s := newSpoken(t, true)
+	lists := s.api.Lists.Load()
+	testenv.Eventually(t, func() error {
+		if n := s.api.Lists.Load(); n < lists+5 {
+			return fmt.Errorf("%d lists were made, and %d reads over another connection than the watches'", n, s.api.Reads.Load())
+		}
+		return nil
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

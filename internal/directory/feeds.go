@@ -34,8 +34,8 @@ var feedNames = [feedCount]string{"records", "apitokens", "tenants", "publicapis
 type feed struct {
 	directory *Directory
 	index     int
-	// confirm calls back once a bookmark may be believed.
-	confirm func(func())
+	// confirm calls back once a bookmark of a feed may be believed.
+	confirm func(of int, count func())
 }
 
 func (f feed) freshness() *freshness { return f.directory.freshness }
@@ -53,9 +53,9 @@ func (f feed) Heard() time.Duration { return f.freshness().lastHeard(f.index) }
 func (f feed) Stirred() time.Duration { return time.Duration(f.directory.activity[f.index].Load()) }
 
 // hear notes that something arrived, once requests can see it.
-func (f feed) hear() { f.heard(f.Now(), false) }
+func (f feed) hear() { f.note(f.Now(), false) }
 
-func (f feed) heard(at time.Duration, list bool) {
+func (f feed) note(at time.Duration, list bool) {
 	f.stir(at)
 	f.freshness().hear(f.index, at, list)
 }
@@ -63,7 +63,7 @@ func (f feed) heard(at time.Duration, list bool) {
 // bookmark notes that nothing else has changed until now, once that may be believed.
 func (f feed) bookmark() {
 	at := f.Now()
-	f.confirm(func() { f.heard(at, false) })
+	f.confirm(f.index, func() { f.note(at, false) })
 }
 
 // Stores are what reflectors feed, one a resource.
@@ -71,10 +71,10 @@ type Stores struct{ Records, ApiTokens, Tenants, PublicApis, Documents cache.Ref
 
 // Stores returns the directory's stores. Whoever feeds them vouches for bookmarks.
 func (d *Directory) Stores() Stores {
-	return d.stores(func(count func()) { count() })
+	return d.stores(func(_ int, count func()) { count() })
 }
 
-func (d *Directory) stores(confirm func(func())) Stores {
+func (d *Directory) stores(confirm func(of int, count func())) Stores {
 	return Stores{
 		Records: &store[*corev1.Secret, storedRecord]{
 			feed: feed{d, feedRecords, confirm}, shrink: d.shrinkRecord,
@@ -177,7 +177,7 @@ func (s *store[O, S]) Replace(objects []any, _ string) error {
 		list = append(list, shrunk)
 	}
 	s.replace(list)
-	s.feed.heard(s.feed.Now(), true)
+	s.feed.note(s.feed.Now(), true)
 	return nil
 }
 

@@ -54,8 +54,9 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces)
 	if err != nil {
 		return err
 	}
-	storage := d.newStorage(latchkey)
-	stores := d.stores(storage.Confirm)
+	confirmer := d.newConfirmer(latchkey)
+	var watches [feedCount]*attentive.ListerWatcher
+	stores := d.stores(func(of int, count func()) { confirmer.Confirm(watches[of], count) })
 	isRecord := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("type", string(record.SecretType)).String()
 	}
@@ -63,15 +64,18 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces)
 		o.LabelSelector = v1alpha1.LabelPublicApi + "," + v1alpha1.LabelManagedBy + "=" + v1alpha1.ManagedBy
 	}
 	everything := func(*metav1.ListOptions) {}
-	reflectors := []*cache.Reflector{
-		d.reflector(feedRecords, core, "secrets", in.Records, isRecord, &corev1.Secret{}, stores.Records),
-		d.reflector(feedApiTokens, latchkey, "apitokens", metav1.NamespaceAll, everything, &v1alpha1.ApiToken{}, stores.ApiTokens),
-		d.reflector(feedTenants, latchkey, "tenants", metav1.NamespaceAll, everything, &v1alpha1.Tenant{}, stores.Tenants),
-		d.reflector(feedPublicApis, latchkey, "publicapis", metav1.NamespaceAll, everything, &v1alpha1.PublicApi{}, stores.PublicApis),
-		d.reflector(feedDocuments, core, "configmaps", in.System, isDocument, &corev1.ConfigMap{}, stores.Documents),
+	var reflectors []*cache.Reflector
+	add := func(of int, client *rest.RESTClient, resource, namespace string, selection func(*metav1.ListOptions), object runtime.Object, store cache.ReflectorStore) {
+		watches[of] = d.listerWatcher(of, cache.ToListWatcherWithWatchListSemantics(cache.NewFilteredListWatchFromClient(client, resource, namespace, selection), client))
+		reflectors = append(reflectors, cache.NewReflectorWithOptions(watches[of], object, store, cache.ReflectorOptions{Name: "directory/" + resource}))
 	}
+	add(feedRecords, core, "secrets", in.Records, isRecord, &corev1.Secret{}, stores.Records)
+	add(feedApiTokens, latchkey, "apitokens", metav1.NamespaceAll, everything, &v1alpha1.ApiToken{}, stores.ApiTokens)
+	add(feedTenants, latchkey, "tenants", metav1.NamespaceAll, everything, &v1alpha1.Tenant{}, stores.Tenants)
+	add(feedPublicApis, latchkey, "publicapis", metav1.NamespaceAll, everything, &v1alpha1.PublicApi{}, stores.PublicApis)
+	add(feedDocuments, core, "configmaps", in.System, isDocument, &corev1.ConfigMap{}, stores.Documents)
 	var running sync.WaitGroup
-	running.Go(func() { storage.Run(ctx) })
+	running.Go(func() { confirmer.Run(ctx) })
 	for _, r := range reflectors {
 		running.Go(func() { r.RunWithContext(ctx) })
 	}
@@ -79,26 +83,24 @@ func (d *Directory) Run(ctx context.Context, config *rest.Config, in Namespaces)
 	return nil
 }
 
-func (d *Directory) reflector(of int, client *rest.RESTClient, resource, namespace string, selection func(*metav1.ListOptions), object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
-	listWatch := cache.ToListWatcherWithWatchListSemantics(
-		cache.NewFilteredListWatchFromClient(client, resource, namespace, selection), client)
+func (d *Directory) listerWatcher(of int, lister cache.ListerWatcher) *attentive.ListerWatcher {
 	o := attentive.Options{Resource: feedNames[of], Silence: d.freshness.Silence, Clock: d.freshness.Clock, Logger: d.logger}
-	return cache.NewReflectorWithOptions(attentive.New(listWatch, feed{directory: d, index: of}, o), object, store, cache.ReflectorOptions{Name: "directory/" + resource})
+	return attentive.New(lister, feed{directory: d, index: of}, o)
 }
 
-// newStorage has the API server show, by a list of one object at most, that it reads its
+// newConfirmer has the API server show, by a list of one object at most, that it reads its
 // storage.
-func (d *Directory) newStorage(client *rest.RESTClient) *attentive.Storage {
-	o := attentive.StorageOptions{
+func (d *Directory) newConfirmer(client *rest.RESTClient) *attentive.Confirmer {
+	o := attentive.ConfirmerOptions{
 		Read: func(ctx context.Context) error {
-			return client.Get().Resource("tenants").Param("limit", "1").Do(ctx).Error()
+			return client.Get().Resource("tenants").Param("limit", "1").MaxRetries(0).Do(ctx).Error()
 		},
 		Reconnect: d.freshness.Reconnect, Silence: d.freshness.Silence, Clock: d.freshness.Clock, Logger: d.logger,
 	}
 	for of := range feedCount {
 		o.Feeds = append(o.Feeds, feed{directory: d, index: of})
 	}
-	return attentive.NewStorage(o)
+	return attentive.NewConfirmer(o)
 }
 
 func restClient(config *rest.Config, connection *http.Client, path string, gv schema.GroupVersion, contentType string) (*rest.RESTClient, error) {

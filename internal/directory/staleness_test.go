@@ -62,12 +62,24 @@ func (l *link) set(mode linkMode) {
 		close(l.mended)
 		l.mended = make(chan struct{})
 	case refused:
-		for c := range l.connections {
-			_ = c.SetLinger(0) // a reset
-			_ = c.TCPConn.Close()
-		}
+		l.reset()
 	case silent, frozen:
 	}
+}
+
+// reset ends what there is. The caller holds the lock.
+func (l *link) reset() {
+	for c := range l.connections {
+		_ = c.SetLinger(0)
+		_ = c.TCPConn.Close()
+	}
+}
+
+// reconnect is a directory's Reconnect.
+func (l *link) reconnect() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reset()
 }
 
 func (l *link) state() (linkMode, <-chan struct{}) {
@@ -239,7 +251,7 @@ func runOver(t *testing.T, l *link) *directory.Directory {
 	transport.DialContext = l.dial
 	utilnet.SetTransportDefaults(transport) // as client-go does for its own
 	config.Wrap(l.freeze)
-	d := directory.NewWithOptions(slog.New(slog.DiscardHandler), directory.Options{MaxStaleness: shortBound, Silence: shortSilence})
+	d := directory.NewWithOptions(slog.New(slog.DiscardHandler), directory.Options{MaxStaleness: shortBound, Silence: shortSilence, Reconnect: l.reconnect})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {

@@ -42,30 +42,35 @@ func (s *Store) Run(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("client for sessions: %w", err)
 	}
-	storage := attentive.NewStorage(attentive.StorageOptions{
+	confirmer := attentive.NewConfirmer(attentive.ConfirmerOptions{
 		Read: func(ctx context.Context) error {
-			return client.Get().Namespace(s.namespace).Resource("configmaps").Param("fieldSelector", named(ended.ConfigMapName)).Param("limit", "1").Do(ctx).Error()
+			return client.Get().Namespace(s.namespace).Resource("configmaps").Param("fieldSelector", named(ended.ConfigMapName)).Param("limit", "1").MaxRetries(0).Do(ctx).Error()
 		},
 		Reconnect: s.reconnect, Feeds: []attentive.Feed{s.keys, s.ended}, Silence: s.silence, Clock: s.clock, Logger: s.logger,
 	})
-	stores := s.stores(storage.Confirm)
-	keys := s.reflector(client, "secrets", keyring.SecretName, s.keys, &corev1.Secret{}, stores.Keys)
-	list := s.reflector(client, "configmaps", ended.ConfigMapName, s.ended, &corev1.ConfigMap{}, stores.Ended)
+	keysWatch := s.listerWatcher(client, "secrets", keyring.SecretName, s.keys)
+	endedWatch := s.listerWatcher(client, "configmaps", ended.ConfigMapName, s.ended)
+	stores := s.stores(
+		func(count func()) { confirmer.Confirm(keysWatch, count) },
+		func(count func()) { confirmer.Confirm(endedWatch, count) },
+	)
+	keys := cache.NewReflectorWithOptions(keysWatch, &corev1.Secret{}, stores.Keys, cache.ReflectorOptions{Name: "session/secrets"})
+	list := cache.NewReflectorWithOptions(endedWatch, &corev1.ConfigMap{}, stores.Ended, cache.ReflectorOptions{Name: "session/configmaps"})
 	var running errgroup.Group
-	running.Go(func() error { storage.Run(ctx); return nil })
+	running.Go(func() error { confirmer.Run(ctx); return nil })
 	running.Go(func() error { keys.RunWithContext(ctx); return nil })
 	running.Go(func() error { list.RunWithContext(ctx); return nil })
 	running.Go(func() error { return s.Write(ctx, cluster{client, s.namespace}) })
 	return running.Wait()
 }
 
-// reflector watches one object. A selector by its name is what RBAC permits to those that
-// may watch this one only.
-func (s *Store) reflector(client *rest.RESTClient, resource, name string, feed attentive.Feed, object runtime.Object, store cache.ReflectorStore) *cache.Reflector {
+// listerWatcher watches one object. A selector by its name is what RBAC permits to those
+// that may watch this one only.
+func (s *Store) listerWatcher(client *rest.RESTClient, resource, name string, feed attentive.Feed) *attentive.ListerWatcher {
 	listWatch := cache.ToListWatcherWithWatchListSemantics(cache.NewFilteredListWatchFromClient(client, resource, s.namespace,
 		func(o *metav1.ListOptions) { o.FieldSelector = named(name) }), client)
 	o := attentive.Options{Resource: resource + "/" + name, Silence: s.silence, Clock: s.clock, Logger: s.logger}
-	return cache.NewReflectorWithOptions(attentive.New(listWatch, feed, o), object, store, cache.ReflectorOptions{Name: "session/" + resource})
+	return attentive.New(listWatch, feed, o)
 }
 
 func named(name string) string {

@@ -62,13 +62,14 @@ type Stores struct{ Keys, Ended cache.ReflectorStore }
 // Stores returns the stores for the Secret with the keys and the ConfigMap with the ended
 // sessions. Whoever feeds them vouches for bookmarks.
 func (s *Store) Stores() Stores {
-	return s.stores(func(count func()) { count() })
+	believe := func(count func()) { count() }
+	return s.stores(believe, believe)
 }
 
-func (s *Store) stores(confirm func(func())) Stores {
+func (s *Store) stores(confirmKeys, confirmEnded func(count func())) Stores {
 	return Stores{
-		Keys:  &single[*corev1.Secret, locks]{view: s.keys, name: keyring.SecretName, decode: s.decodeKeys, confirm: confirm},
-		Ended: &single[*corev1.ConfigMap, ended.List]{view: s.ended, name: ended.ConfigMapName, decode: s.decodeEnded, confirm: confirm},
+		Keys:  &single[*corev1.Secret, locks]{view: s.keys, name: keyring.SecretName, decode: s.decodeKeys, confirm: confirmKeys},
+		Ended: &single[*corev1.ConfigMap, ended.List]{view: s.ended, name: ended.ConfigMapName, decode: s.decodeEnded, confirm: confirmEnded},
 	}
 }
 

@@ -15,10 +15,11 @@ import (
 // Speaker is the API server of an empty cluster. It does nothing but say, ten times a
 // second, that nothing has changed; a real one does so once a minute.
 type Speaker struct {
-	// Lost says that its storage is: what has to read it never is answered.
+	// Lost says that its storage is: requests that need it are never answered.
 	Lost atomic.Bool
-	// Reads are the lists of at most one object, which show that it reads its storage.
-	Reads atomic.Int32
+	// Lists counts lists, and watches that begin with one; Reads counts lists of at most
+	// one object, by which it shows that it reads its storage.
+	Lists, Reads atomic.Int32
 }
 
 // ServeHTTP implements http.Handler.
@@ -29,14 +30,17 @@ func (s *Speaker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	}
+	switch {
+	case query.Get("limit") == "1":
+		s.Reads.Add(1)
+	case !watches || begins:
+		s.Lists.Add(1)
+	}
 	of := resources[path.Base(r.URL.Path)]
 	w.Header().Set("Content-Type", "application/json")
 	if watches {
 		of.speak(w, r, begins)
 		return
-	}
-	if query.Get("limit") == "1" {
-		s.Reads.Add(1)
 	}
 	_, _ = fmt.Fprintf(w, `{"apiVersion":%q,"kind":"%sList","metadata":{"resourceVersion":"1"},"items":[]}`, of.version, of.kind)
 }

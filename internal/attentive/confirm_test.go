@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 
 	"github.com/latchkey-dev/latchkey/internal/attentive"
@@ -53,8 +54,27 @@ func hangs(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func run(t *testing.T, a *apiServer, feeds ...attentive.Feed) *attentive.Storage {
-	s := attentive.NewStorage(attentive.StorageOptions{
+// confirmer confirms the bookmarks of a watch whose connection is not known.
+type confirmer struct {
+	*attentive.Confirmer
+
+	watch *attentive.ListerWatcher
+}
+
+func (c confirmer) confirm(count func()) { c.Confirm(c.watch, count) }
+
+func hangsOnce() func(context.Context) error {
+	var again atomic.Bool
+	return func(ctx context.Context) error {
+		if again.Swap(true) {
+			return nil
+		}
+		return hangs(ctx)
+	}
+}
+
+func run(t *testing.T, a *apiServer, feeds ...attentive.Feed) confirmer {
+	c := attentive.NewConfirmer(attentive.ConfirmerOptions{
 		Read: func(ctx context.Context) error {
 			a.reads.Add(1)
 			return (*a.answer.Load())(ctx)
@@ -62,12 +82,11 @@ func run(t *testing.T, a *apiServer, feeds ...attentive.Feed) *attentive.Storage
 		Reconnect: func() { a.reconnected.Add(1) },
 		Feeds:     feeds, Silence: silence, Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler),
 	})
-	go s.Run(t.Context())
-	return s
+	go c.Run(t.Context())
+	return confirmer{c, attentive.New(&cache.ListWatch{}, feeds[0], attentive.Options{Silence: silence})}
 }
 
-// A bookmark counts if the API server reads its storage after it, and otherwise never: a
-// later answer may be that of another one.
+// A bookmark counts if the API server reads its storage soon after it, and otherwise never.
 func TestBookmarkIsConfirmed(t *testing.T) {
 	busy := func() func(context.Context) error {
 		left := 2
@@ -78,7 +97,7 @@ func TestBookmarkIsConfirmed(t *testing.T) {
 			return apierrors.NewTooManyRequests("busy", 1)
 		}
 	}
-	for name, c := range map[string]struct {
+	for name, tc := range map[string]struct {
 		answer  func(context.Context) error
 		counted bool
 	}{
@@ -88,23 +107,24 @@ func TestBookmarkIsConfirmed(t *testing.T) {
 		"has lost it":      {func(context.Context) error { return apierrors.NewInternalError(errors.New("etcd")) }, false},
 		"hangs":            {hangs, false},
 		"is cut off":       {func(context.Context) error { return errors.New("connection reset") }, false},
+		"hangs at first":   {hangsOnce(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := &apiServer{}
-				a.answers(c.answer)
-				s := run(t, a, newFeed())
+				a.answers(tc.answer)
+				c := run(t, a, newFeed())
 				counted, later := atomic.Bool{}, atomic.Bool{}
-				s.Confirm(func() { counted.Store(true) })
-				time.Sleep(10 * time.Second) // a watch that says nothing for so much longer is ended
-				if counted.Load() != c.counted {
-					t.Errorf("a bookmark counts: %t, want %t", counted.Load(), c.counted)
+				c.confirm(func() { counted.Store(true) })
+				time.Sleep(30 * time.Second)
+				if counted.Load() != tc.counted {
+					t.Errorf("a bookmark counts: %t, want %t", counted.Load(), tc.counted)
 				}
 				a.answers(can)
-				s.Confirm(func() { later.Store(true) })
+				c.confirm(func() { later.Store(true) })
 				synctest.Wait()
-				if !later.Load() || counted.Load() != c.counted {
-					t.Errorf("a later bookmark counts: %t, and the first one then: %t; want true, %t", later.Load(), counted.Load(), c.counted)
+				if !later.Load() || counted.Load() != tc.counted {
+					t.Errorf("a later bookmark counts: %t, and the first one then: %t; want true, %t", later.Load(), counted.Load(), tc.counted)
 				}
 			})
 		})
@@ -116,12 +136,12 @@ func TestReadBeginsAfterTheBookmark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, release := &apiServer{}, make(chan struct{})
 		a.answers(func(context.Context) error { <-release; return nil })
-		s := run(t, a, newFeed())
+		c := run(t, a, newFeed())
 		counted := atomic.Int32{}
-		s.Confirm(func() { counted.Add(1) })
+		c.confirm(func() { counted.Add(1) })
 		synctest.Wait()
 		for range 3 {
-			s.Confirm(func() { counted.Add(1) })
+			c.confirm(func() { counted.Add(1) })
 		}
 		release <- struct{}{}
 		synctest.Wait()
@@ -136,14 +156,14 @@ func TestReadBeginsAfterTheBookmark(t *testing.T) {
 	})
 }
 
-// Where nothing was heard for longer than a watch may be silent, the connection is made
-// anew, and not again before as long has passed.
+// Where nothing was heard for longer than a watch may be silent, connections are ended, and
+// not again before as long has passed; but not where the API server reads its storage: a
+// list is under way then, or something is wrong that another one could not mend.
 func TestReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, heard, deaf := &apiServer{}, newFeed(), newFeed()
-		a.answers(can)
-		run(t, a, heard, deaf)
-		hear := func(f *feed) { f.heard.Store(int64(f.Now())); f.stirred.Store(int64(f.Now())) }
+		a, one, other := &apiServer{}, newFeed(), newFeed()
+		a.answers(hangs)
+		run(t, a, one, other)
 		want := func(what string, n int32) {
 			t.Helper()
 			synctest.Wait()
@@ -155,23 +175,26 @@ func TestReconnect(t *testing.T) {
 		want("nothing was heard since the start", 0)
 		time.Sleep(silence / 2)
 		want("nothing was heard for longer", 1)
-		time.Sleep(silence / 2)
-		want("soon after", 1)
+		time.Sleep(silence)
+		want("not as long again", 1)
 		time.Sleep(silence / 2)
 		want("as long again", 2)
 
-		for range 100 { // parts of a list arrive
-			time.Sleep(10 * time.Second)
-			deaf.stirred.Store(int64(deaf.Now()))
-		}
-		want("a list arrives", 2)
-		hear(heard)
-		hear(deaf)
-		for range 6 {
+		a.answers(can)
+		time.Sleep(10 * silence)
+		want("the API server reads its storage", 2)
+		for range 10 {
+			for _, f := range []*feed{one, other} {
+				f.heard.Store(int64(f.Now()))
+			}
+			a.answers(hangs)
 			time.Sleep(time.Minute)
-			hear(heard)
-			hear(deaf)
 		}
-		want("all is well", 2)
+		want("all is heard", 2)
+		for range 2 {
+			time.Sleep(time.Minute)
+			one.heard.Store(int64(one.Now()))
+		}
+		want("one is not", 3)
 	})
 }
