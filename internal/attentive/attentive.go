@@ -81,6 +81,8 @@ type ListerWatcher struct {
 	mute atomic.Bool
 	// current is the last watch that was opened.
 	current atomic.Pointer[attended]
+	// anew says that the feed is to start over with a list.
+	anew atomic.Bool
 }
 
 // New returns a ListerWatcher on top of another.
@@ -109,6 +111,7 @@ func (a *ListerWatcher) Watch(o metav1.ListOptions) (watch.Interface, error) {
 // ListWithContext implements cache.ListerWatcherWithContext.
 func (a *ListerWatcher) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.ResourceVersion, o.ResourceVersionMatch = "", ""
+	a.anew.Store(false)
 	return a.lister.ListWithContext(ctx, o)
 }
 
@@ -121,6 +124,9 @@ func (a *ListerWatcher) WatchWithContext(ctx context.Context, o metav1.ListOptio
 			return nil, errMute
 		}
 		o.ResourceVersion = ""
+		a.anew.Store(false)
+	} else if a.anew.Load() {
+		return nil, apierrors.NewResourceExpired("another connection is used now: list anew")
 	} else if heard := a.feed.Heard(); heard != Never && a.feed.Now()-heard >= silence {
 		return nil, apierrors.NewResourceExpired(fmt.Sprintf("nothing was heard for %s: list anew", a.feed.Now()-heard))
 	}
@@ -187,6 +193,13 @@ func (w *attended) check() {
 	o.Logger.Warn("a watch was silent for too long: it is made anew", "resource", o.Resource, "silence", silent)
 	// One that had delivered its list since is a watch like any other.
 	w.of.mute.Store(w.initial && feed.Heard() < w.opened)
+	w.Interface.Stop()
+}
+
+// startOver ends the watch, and has the feed list.
+func (w *attended) startOver() {
+	w.of.options.Logger.Info("a watch has another connection than what is asked now: starting over with a list", "resource", w.of.options.Resource)
+	w.of.anew.Store(true)
 	w.Interface.Stop()
 }
 

@@ -3,14 +3,17 @@ package attentive
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 )
 
@@ -18,12 +21,10 @@ import (
 const (
 	readTimeoutPart = 10 // 7 s
 	retryPart       = 35 // 2 s
+	readsPart       = 3  // 23 s
 	checkPart       = 7  // 10 s
-	patiencePart    = 4  // 17.5 s
+	patiencePart    = 14 // 5 s
 )
-
-// readAttempts are made to confirm what waits.
-const readAttempts = 3
 
 // ConfirmerOptions say what a Confirmer works with. All but Reconnect are required.
 type ConfirmerOptions struct {
@@ -118,44 +119,42 @@ func (c *Confirmer) take() []bookmark {
 }
 
 // confirm counts the bookmarks of watches over the connection by which the API server has
-// shown that it reads its storage. A watch over another one, as after the API server has
-// asked for new connections (GOAWAY), is made anew, and resumes where it was.
+// shown that it reads its storage. A feed whose watch has another one, as after the API
+// server has asked for new connections (GOAWAY), starts over with a list.
 func (c *Confirmer) confirm(ctx context.Context, waiting []bookmark) {
 	if len(waiting) == 0 {
 		return
 	}
 	by, err := c.readPatiently(ctx)
 	for _, b := range waiting {
-		if b.watch != nil {
-			b.watch.confirming.Add(-1)
-		}
 		switch {
 		case err != nil:
 		case b.watch == nil || b.watch.connection == nil || b.watch.connection == by:
 			b.count()
 		default:
-			b.watch.Interface.Stop()
+			b.watch.startOver()
+		}
+		if b.watch != nil {
+			b.watch.confirming.Add(-1)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		c.Logger.Warn("the API server says that nothing has changed, and can't read its storage: not believed", "error", err)
+		c.Logger.Warn("the API server says that nothing has changed, and has not answered a read of its storage: not believed", "error", err)
 	}
 }
 
+// readPatiently gives an API server that is busy, or restarts, some time.
 func (c *Confirmer) readPatiently(ctx context.Context) (by net.Conn, err error) {
-	for attempt := range readAttempts {
-		if attempt > 0 {
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-c.Clock.After(c.Silence / retryPart):
-			}
+	for end := c.now() + c.Silence/readsPart; ; {
+		if by, err = c.read(ctx); err == nil || c.now() >= end {
+			return by, err
 		}
-		if by, err = c.read(ctx); err == nil {
-			return by, nil
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-c.Clock.After(c.Silence / retryPart):
 		}
 	}
-	return nil, err
 }
 
 // read reads once, and says by which connection, or nil where that says nothing.
@@ -167,24 +166,30 @@ func (c *Confirmer) read(ctx context.Context) (by net.Conn, err error) {
 	return connection(), err
 }
 
-// check reconnects where a feed has heard nothing for longer than a watch may be silent and
-// the list that follows takes to begin, unless the API server reads its storage: another one
-// could do no better then.
+// check reconnects where a feed has got nothing for longer than a watch may be silent and
+// the list that follows takes to begin, and the API server does not read its storage. Where
+// it does, or refuses to, another one could do no better.
 func (c *Confirmer) check(ctx context.Context) {
 	now, heard := c.now(), c.now()
 	for _, f := range c.Feeds {
-		heard = min(heard, max(f.Heard(), c.began))
+		heard = min(heard, max(f.Heard(), f.Stirred(), c.began))
 	}
 	patience := c.Silence + c.Silence/patiencePart
 	if c.Reconnect == nil || now-heard < patience || now-c.reconnected < patience {
 		return
 	}
-	if _, err := c.read(ctx); err == nil || ctx.Err() != nil {
+	if _, err := c.readPatiently(ctx); err == nil || isRefusal(err) || ctx.Err() != nil {
 		return
 	}
 	c.reconnected = c.now()
 	c.Logger.Warn("nothing was heard of the API server for too long: a new connection may find another", "age", now-heard)
 	c.Reconnect()
+}
+
+// isRefusal says whether an error is an answer to a request that was at fault, or too much.
+func isRefusal(err error) bool {
+	var answer apierrors.APIStatus
+	return errors.As(err, &answer) && answer.Status().Code >= http.StatusBadRequest && answer.Status().Code < http.StatusInternalServerError
 }
 
 // traced returns a context by which a request tells its connection, where several requests

@@ -173,16 +173,27 @@ func TestReconnect(t *testing.T) {
 		}
 		time.Sleep(silence)
 		want("nothing was heard since the start", 0)
-		time.Sleep(silence / 2)
-		want("nothing was heard for longer", 1)
-		time.Sleep(silence)
+		time.Sleep(45 * time.Second)
+		want("nothing was heard for longer, and nothing is answered", 1)
+		time.Sleep(time.Minute)
 		want("not as long again", 1)
-		time.Sleep(silence / 2)
+		time.Sleep(45 * time.Second)
 		want("as long again", 2)
 
 		a.answers(can)
 		time.Sleep(10 * silence)
 		want("the API server reads its storage", 2)
+		a.answers(func(context.Context) error { return apierrors.NewUnauthorized("expired") })
+		time.Sleep(10 * silence)
+		want("it refuses to", 2)
+		for range 100 {
+			one.stirred.Store(int64(one.Now()))
+			other.stirred.Store(int64(other.Now()))
+			time.Sleep(silence / 2)
+			a.answers(hangs)
+		}
+		want("parts of lists arrive", 2)
+		a.answers(can)
 		for range 10 {
 			for _, f := range []*feed{one, other} {
 				f.heard.Store(int64(f.Now()))
@@ -191,8 +202,8 @@ func TestReconnect(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		want("all is heard", 2)
-		for range 2 {
-			time.Sleep(time.Minute)
+		for range 3 {
+			time.Sleep(40 * time.Second)
 			one.heard.Store(int64(one.Now()))
 		}
 		want("one is not", 3)

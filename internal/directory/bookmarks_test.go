@@ -39,8 +39,8 @@ const (
 	spokenBound   = 10 * time.Second
 )
 
-// newSpoken has the API server's reads go over the connection of the watches, or another.
-func newSpoken(t *testing.T, apart bool) *spoken {
+// newSpoken has those requests go over a connection of their own that are to go apart.
+func newSpoken(t *testing.T, apart func(*http.Request) bool) *spoken {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	s := &spoken{}
@@ -62,15 +62,15 @@ func newSpoken(t *testing.T, apart bool) *spoken {
 	})
 	config := &rest.Config{Host: server.URL, QPS: -1}
 	config.CAData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if apart {
+	if apart != nil {
 		authorities := x509.NewCertPool()
 		authorities.AddCert(server.Certificate())
-		reads := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
-		t.Cleanup(reads.CloseIdleConnections)
+		others := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+		t.Cleanup(others.CloseIdleConnections)
 		config.Wrap(func(watches http.RoundTripper) http.RoundTripper {
 			return roundTrip(func(r *http.Request) (*http.Response, error) {
-				if r.URL.Query().Get("limit") == "1" {
-					return reads.RoundTrip(r)
+				if apart(r) {
+					return others.RoundTrip(r)
 				}
 				return watches.RoundTrip(r)
 			})
@@ -111,7 +111,7 @@ func (s *spoken) wantFreshBeyondTheBound(t *testing.T) {
 // API server that has lost its storage, and keeps its connections, goes on sending them: it
 // is not believed, and another one is looked for.
 func TestBookmarksOfAnAPIServerThatLostItsStorage(t *testing.T) {
-	s := newSpoken(t, false)
+	s := newSpoken(t, nil)
 	lists := s.api.Lists.Load()
 	s.wantFreshBeyondTheBound(t)
 	if n := s.api.Lists.Load(); n != lists {
@@ -136,7 +136,7 @@ func TestBookmarksOfAnAPIServerThatLostItsStorage(t *testing.T) {
 // What an API server shows over one connection says nothing of bookmarks over another one,
 // which may lead to another API server: lists take their place.
 func TestBookmarksOfAnotherConnection(t *testing.T) {
-	s := newSpoken(t, true)
+	s := newSpoken(t, func(r *http.Request) bool { return r.URL.Query().Get("limit") == "1" })
 	lists := s.api.Lists.Load()
 	testenv.Eventually(t, func() error {
 		if n := s.api.Lists.Load(); n < lists+5 {
@@ -144,6 +144,25 @@ func TestBookmarksOfAnotherConnection(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// An API server that asks for new connections keeps the watches that there are. Each feed
+// starts over once, over the new one, and all is as before.
+func TestBookmarksAfterNewConnections(t *testing.T) {
+	var moved atomic.Bool
+	s := newSpoken(t, func(*http.Request) bool { return moved.Load() })
+	lists := s.api.Lists.Load()
+	moved.Store(true)
+	testenv.Eventually(t, func() error {
+		if n := s.api.Lists.Load(); n < lists+5 {
+			return fmt.Errorf("%d lists were made since there are new connections", n-lists)
+		}
+		return nil
+	})
+	s.wantFreshBeyondTheBound(t)
+	if n := s.api.Lists.Load(); n != lists+5 {
+		t.Errorf("%d lists were made since there are new connections, want one a feed", n-lists)
+	}
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
