@@ -196,8 +196,11 @@ func (w *attended) check() {
 	w.Interface.Stop()
 }
 
-// startOver ends the watch, and has the feed list.
+// startOver ends the watch, and has the feed list, unless it has another watch already.
 func (w *attended) startOver() {
+	if w.of.current.Load() != w {
+		return
+	}
 	w.of.options.Logger.Info("a watch has another connection than what is asked now: starting over with a list", "resource", w.of.options.Resource)
 	w.of.anew.Store(true)
 	w.Interface.Stop()
