@@ -186,9 +186,9 @@ func (d *Directory) Overdue() []string {
 // Ages says, for each feed by name, for how long it has delivered nothing: no whole
 // list, no change, and no bookmark, by which the API server says about once a minute
 // that nothing else has changed, and which counts once it has shown that it reads its
-// storage. What the API server had sent before can be seen. A
-// feed that never delivered anything is left out. A watch that was merely opened
-// does not count, nor does a part of a list.
+// storage. What the API server had sent before can be seen. A feed that never delivered
+// anything is left out. A watch that was merely opened does not count, nor does a part of a
+// list.
 func (d *Directory) Ages() map[string]time.Duration {
 	ages := make(map[string]time.Duration, feedCount)
 	for feed, name := range feedNames {
