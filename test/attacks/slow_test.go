@@ -117,7 +117,7 @@ func (c *slowClient) hold(t *testing.T, w *world, s *apiServer) error {
 	if c.tls {
 		address = s.tls
 	}
-	connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	connection, err := inTurn(func() (net.Conn, error) { return (&net.Dialer{}).DialContext(t.Context(), "tcp", address) })
 	if err != nil {
 		return err
 	}
@@ -146,6 +146,16 @@ func (c *slowClient) hold(t *testing.T, w *world, s *apiServer) error {
 		return fmt.Errorf("answered %+v, want %d", replies, c.status)
 	}
 	return nil
+}
+
+// dialing are as many as may be dialed at a time: who sends the good requests is in this
+// process too, and would stand still for all their handshakes.
+var dialing = make(chan struct{}, 16)
+
+func inTurn(dial func() (net.Conn, error)) (net.Conn, error) {
+	dialing <- struct{}{}
+	defer func() { <-dialing }()
+	return dial()
 }
 
 // timedOut leaves of an error only that the server did not end the connection.
@@ -191,7 +201,7 @@ func trickle(to io.Writer, text string) (stop func()) {
 
 // holdHTTP2 holds a connection of HTTP/2 with a header block that does not end.
 func (s *apiServer) holdHTTP2(t *testing.T) error {
-	connection, err := s.dialHTTP2(t, "acme")
+	connection, err := inTurn(func() (net.Conn, error) { return s.dialHTTP2(t, "acme") })
 	if err != nil {
 		return notEnded(err)
 	}
