@@ -31,8 +31,8 @@ type Options struct {
 	// of day.
 	Clock clock.WithDelayedExecution
 	// Reconnect ends every connection to the API server, so that new ones may lead to
-	// another one; nil where that can't be done. It is called where nothing was heard for
-	// longer than Silence and no list helped.
+	// another one; nil where that can't be done. It is called where nothing was got for
+	// longer than Silence and the API server does not read its storage.
 	Reconnect func()
 }
 

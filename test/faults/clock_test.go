@@ -20,9 +20,8 @@ func clockSet(s *stage) {
 	s.issue(soon)
 	ahead, behind := s.settableReplica("ahead", program), s.settableReplica("behind", program)
 	for _, r := range []*replica{ahead, behind} {
-		s.awaitAccepted(r, append(s.steady, soon)...)
-		s.awaitAccepted(r, s.expiring...)
 		s.join(r)
+		s.awaitAccepted(r, soon)
 		s.traffic.cycle(r, []question{soon.ask()})
 	}
 	s.lasts(time.Second)

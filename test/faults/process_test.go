@@ -64,9 +64,6 @@ func replicaKilled(s *stage) {
 	s.t.Cleanup(gateway.Close)
 	r := s.prepareReplica("writing", s.program("apiserver"), gateway.Address(), gateway.CA())
 	s.startReplica(r)
-	awaitReady(s.t, r.Process, r.admin)
-	s.awaitAccepted(r, s.steady...)
-	s.awaitAccepted(r, s.expiring...)
 	s.join(r)
 	i := s.mint("acme", time.Now().Add(time.Hour))
 	held := gateway.Hold(func(r *http.Request) bool {
@@ -140,8 +137,6 @@ func descriptorsUsedUp(s *stage) {
 // handlerPanics has some requests end in a panic, in a program whose handler was made to.
 func handlerPanics(s *stage) {
 	r := s.newReplica("panicking", s.woven())
-	s.awaitAccepted(r, s.steady...)
-	s.awaitAccepted(r, s.expiring...)
 	s.join(r)
 	panics := 50
 	if *full {

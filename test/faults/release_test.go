@@ -102,9 +102,6 @@ func (s *stage) startReplicaOf(of release, n int) *replica {
 	r := s.prepareReplica(fmt.Sprintf("%s-%d-%d", of.name, n, s.serial), filepath.Join(of.dir, "apiserver"), planeAddress(), nil)
 	r.delay = s.long(10*time.Second, server.DefaultShutdownDelay)
 	s.startReplica(r)
-	awaitReady(s.t, r.Process, r.admin)
-	s.awaitAccepted(r, s.steady...)
-	s.awaitAccepted(r, s.expiring...)
 	s.join(r)
 	return r
 }

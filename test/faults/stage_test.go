@@ -206,8 +206,12 @@ func (s *stage) asked() []*replica {
 	return slices.DeleteFunc(slices.Concat(s.replicas, s.extra), func(r *replica) bool { return slices.Contains(s.left, r) })
 }
 
-// join begins to ask another replica.
+// join begins to ask another replica, once it is ready and accepts what the others do.
 func (s *stage) join(r *replica) {
+	s.t.Helper()
+	awaitReady(s.t, r.Process, r.admin)
+	s.awaitAccepted(r, s.steady...)
+	s.awaitAccepted(r, s.expiring...)
 	s.mu.Lock()
 	s.extra = append(s.extra, r)
 	s.mu.Unlock()
