@@ -18,9 +18,9 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers"
-	"github.com/latchkey-dev/latchkey/internal/lifecycletest"
 	"github.com/latchkey-dev/latchkey/internal/record"
 	"github.com/latchkey-dev/latchkey/internal/server"
+	"github.com/latchkey-dev/latchkey/internal/testing/lifecycletest"
 	"github.com/latchkey-dev/latchkey/internal/wallclock"
 )
 

@@ -22,7 +22,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/session/ended"
 	"github.com/latchkey-dev/latchkey/internal/session/keyring"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 func keySecret() *corev1.Secret {

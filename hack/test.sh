@@ -16,7 +16,7 @@ else
   race=false
 fi
 
-# As internal/browsertest looks for it.
+# As internal/testing/browsertest looks for it.
 chromium=${CHROMIUM:-}
 for name in chromium chromium-browser google-chrome-stable google-chrome; do
   [ -n "$chromium" ] || chromium=$(command -v "$name" || true)

@@ -5,8 +5,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/freeport"
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 )
 
 // apiServer is the real API server.

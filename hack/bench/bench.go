@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
 const (

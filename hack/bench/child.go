@@ -9,8 +9,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/freeport"
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 )
 
 // startLimit bounds how long a process may take to be ready.

@@ -13,7 +13,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 )
 
 // resync kills the kube-apiserver, makes a change that no watch will ever tell, since

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/examplebackend"
+	"github.com/latchkey-dev/latchkey/internal/testing/examplebackend"
 )
 
 // shutdownTimeout is how long running requests may take to end after a signal.

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/examplebackend"
+	"github.com/latchkey-dev/latchkey/internal/testing/examplebackend"
 )
 
 // startBackend serves the example backend on loopback, for the API server.

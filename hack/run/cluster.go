@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
 func (s *session) startControlPlane(ctx context.Context) error {

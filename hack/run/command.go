@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
 // killDelay is how long a program may take to end after it was asked to.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/latchkey-dev/latchkey/internal/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
 )
 
 // reservation keeps a port for a server that is started later.

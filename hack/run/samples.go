@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
 // What config/samples names. The token is issued for the first tenant.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/freeport"
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 )
 
 const (

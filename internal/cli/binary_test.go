@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
 // plugin is the built plugin: some promises are the process's.

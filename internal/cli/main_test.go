@@ -30,8 +30,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/cli"
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 

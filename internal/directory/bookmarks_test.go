@@ -19,10 +19,10 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/attentive/attentivetest"
 	"github.com/latchkey-dev/latchkey/internal/directory"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/attentivetest"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // spoken is a directory that is told of nothing but bookmarks, over HTTP/2.

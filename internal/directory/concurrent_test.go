@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 )
 
 // While others come and go, and lists are replaced, a token and a tenant that do

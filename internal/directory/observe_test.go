@@ -7,8 +7,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 )
 
 // The observer ends requests under way. It must be told of the right tenant, and

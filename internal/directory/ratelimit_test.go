@@ -8,8 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/ratelimit"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 

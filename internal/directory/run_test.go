@@ -19,11 +19,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
 	"github.com/latchkey-dev/latchkey/internal/directory"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/policy"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 var env testenv.Environment

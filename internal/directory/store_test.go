@@ -15,7 +15,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 )
 
 // transformed is the object as a reflector delivers it while it streams a list.

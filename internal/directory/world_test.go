@@ -13,8 +13,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/record"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 

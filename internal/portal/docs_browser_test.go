@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
 )
 
 // A customer opens the documentation on his host, tries an operation with a token

@@ -14,8 +14,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // A session that ends while a form is filled in loses nothing of it.

@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/portal/reference"
 	"github.com/latchkey-dev/latchkey/internal/portal/settings"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/server"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 )
 
 // question is what a gateway asks about.

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
-	"github.com/latchkey-dev/latchkey/internal/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
 )
 
 // rawGet is a GET of the endpoint with the token, the request line and the Host

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 )
 
 func TestBackendIsToldWhoCalls(t *testing.T) {

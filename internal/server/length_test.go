@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
 )
 
 // In HTTP/2 frames say how long a body is, and net/http reads a content-length that is

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/server"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 const loopback = "127.0.0.1:0"

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 func TestAccessLog(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/directory/directorytest"
 	"github.com/latchkey-dev/latchkey/internal/server"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/directorytest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 func withTenantMetrics(limit int) func(*setup) {

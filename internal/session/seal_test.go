@@ -12,7 +12,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/session/keyring"
-	"github.com/latchkey-dev/latchkey/internal/session/sessiontest"
+	"github.com/latchkey-dev/latchkey/internal/testing/sessiontest"
 )
 
 type flow struct{ State, Return string }

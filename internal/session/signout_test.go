@@ -14,10 +14,10 @@ import (
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/latchkey-dev/latchkey/internal/attentive/attentivetest"
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/session/keyring"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/attentivetest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 func TestSignOutCountsEverywhere(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/latchkey-dev/latchkey/internal/session"
-	"github.com/latchkey-dev/latchkey/internal/session/sessiontest"
+	"github.com/latchkey-dev/latchkey/internal/testing/sessiontest"
 )
 
 var start = time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/signin"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
 )
 
 // Nothing is asked before somebody signs in, and then once for all.

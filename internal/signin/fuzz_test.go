@@ -13,7 +13,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/signin"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
 )
 
 // FuzzAnswer brings any query back from the provider: nobody is signed in by it, since

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-dev/latchkey/internal/signin"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
 )
 
 // with is a person with claims of its own.

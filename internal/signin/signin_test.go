@@ -18,7 +18,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/signin"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
 )
 
 func TestSignIn(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/wiretest"
+	"github.com/latchkey-dev/latchkey/internal/testing/wiretest"
 )
 
 // corpusTimeout bounds what a front door takes for a case.

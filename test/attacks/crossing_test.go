@@ -17,8 +17,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/testing/wiretest"
 	"github.com/latchkey-dev/latchkey/internal/token"
-	"github.com/latchkey-dev/latchkey/internal/wiretest"
 )
 
 // claim is a way in which a client of one tenant says that it is another's.

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
-	"github.com/latchkey-dev/latchkey/internal/wiretest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/wiretest"
 )
 
 // A flood of bad tokens costs nobody else anything: good requests are served, nothing

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/wiretest"
+	"github.com/latchkey-dev/latchkey/internal/testing/wiretest"
 )
 
 // long is set by make attacks: more of everything that takes time.

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
 // What h2spec finds in the API server it finds in a bare server of Go's too: HTTP/2 is

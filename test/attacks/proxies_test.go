@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/freeport"
-	"github.com/latchkey-dev/latchkey/internal/process"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // startProxy starts nginx or HAProxy before the API server, with few connections that

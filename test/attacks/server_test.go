@@ -23,10 +23,10 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
-	"github.com/latchkey-dev/latchkey/internal/freeport"
-	"github.com/latchkey-dev/latchkey/internal/process"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // build makes a program as a release has it: without the race detector, which would

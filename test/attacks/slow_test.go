@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/latchkey-dev/latchkey/internal/testenv"
-	"github.com/latchkey-dev/latchkey/internal/wiretest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/wiretest"
 )
 
 // slowClient holds a connection for as long as it can.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
 )
 
 // settingsPages is the Settings page as a customer's admin has it: in Chromium, over

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 	"github.com/latchkey-dev/latchkey/test/faults/history"
 )
 

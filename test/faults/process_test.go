@@ -25,7 +25,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/problem"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 	"github.com/latchkey-dev/latchkey/test/faults/history"
 	"github.com/latchkey-dev/latchkey/test/faults/link"
 )

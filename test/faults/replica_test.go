@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 	"github.com/latchkey-dev/latchkey/test/faults/link"
 )
 

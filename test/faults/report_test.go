@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 	"github.com/latchkey-dev/latchkey/test/faults/history"
 )
 

@@ -6,7 +6,7 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
 // panicHeader makes the handler of the woven program panic.

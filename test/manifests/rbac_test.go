@@ -24,7 +24,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/session/ended"
 	"github.com/latchkey-dev/latchkey/internal/session/keyring"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // tenantNamespace is where the members of the tests have their roles.

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
 )
 
 func TestMain(m *testing.M) { os.Exit(browsertest.Main(m)) }

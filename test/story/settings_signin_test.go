@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // handedOver runs the plugin, and returns the address that it would open in a browser.

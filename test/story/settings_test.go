@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // The people who sign in by the identity provider.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 // looks sees all, is offered nothing, and gets nothing by asking.

@@ -28,8 +28,8 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
-	"github.com/latchkey-dev/latchkey/internal/controlplane"
-	"github.com/latchkey-dev/latchkey/internal/testenv"
+	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
+	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
 var env testenv.Environment

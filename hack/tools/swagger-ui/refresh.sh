@@ -27,5 +27,5 @@ take() {
 
 take swagger-ui-dist internal/portal/reference/swagger-ui \
   swagger-ui-bundle.js swagger-ui.css LICENSE NOTICE swagger-ui-bundle.js.LICENSE.txt
-take axe-core internal/browsertest/axe \
+take axe-core internal/testing/browsertest/axe \
   axe.min.js LICENSE LICENSE-3RD-PARTY.txt

@@ -8,7 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
 )
 
 const (

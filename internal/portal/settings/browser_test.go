@@ -10,8 +10,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
 	"github.com/latchkey-dev/latchkey/internal/portal/settings"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
 )
 
 // looks are the ways in which people see the pages.

@@ -23,7 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/examplebackend"
+	"github.com/latchkey-dev/latchkey/internal/testing/examplebackend"
 )
 
 func main() {

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 )
 
 // Component is a process of a control plane that a test may kill, stop and start again.

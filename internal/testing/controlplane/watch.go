@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 )
 
 const (

@@ -13,9 +13,9 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
 	"github.com/latchkey-dev/latchkey/internal/signin"
-	"github.com/latchkey-dev/latchkey/internal/signin/signintest"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
 )
 
 func TestMain(m *testing.M) { os.Exit(browsertest.Main(m)) }

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/internal/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
 )
 
 func TestMain(m *testing.M) { os.Exit(browsertest.Main(m)) }

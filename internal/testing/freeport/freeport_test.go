@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/latchkey-dev/latchkey/internal/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
 )
 
 // another has the test's program, as another process, print ports.

@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/latchkey-dev/latchkey/internal/wiretest"
+	"github.com/latchkey-dev/latchkey/internal/testing/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

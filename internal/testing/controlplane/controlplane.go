@@ -25,8 +25,8 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"github.com/latchkey-dev/latchkey/internal/freeport"
-	"github.com/latchkey-dev/latchkey/internal/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
+	"github.com/latchkey-dev/latchkey/internal/testing/process"
 )
 
 const (
@@ -92,7 +92,7 @@ func Binaries() (string, error) {
 // Root is the root of the checkout that this file was compiled from.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
 }
 
 // Start starts a control plane and waits until it is usable. When ctx ends
