@@ -23,6 +23,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -37,6 +38,7 @@ import (
 	"github.com/latchkey-dev/latchkey/controllers/publicapi"
 	"github.com/latchkey-dev/latchkey/controllers/sessionkeys"
 	"github.com/latchkey-dev/latchkey/controllers/tenant"
+	"github.com/latchkey-dev/latchkey/internal/attentive"
 	"github.com/latchkey-dev/latchkey/internal/session/keyring"
 )
 
@@ -238,6 +240,7 @@ func cacheOptions(o Options) cache.Options {
 	return cache.Options{
 		DefaultTransform:            tenant.CacheTransform(),
 		ReaderFailOnMissingInformer: true,
+		NewInformer:                 newInformer,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{
 				o.RecordsNamespace:       {},
@@ -248,6 +251,13 @@ func cacheOptions(o Options) cache.Options {
 			&rbacv1.RoleBinding{}:   {Label: ours},
 		},
 	}
+}
+
+// newInformer returns an informer that starts over where etcd may have been restored from
+// an older copy. A manager with objects that the store no longer has would keep records of
+// them, and miss changes.
+func newInformer(lister toolscache.ListerWatcher, object runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+	return toolscache.NewSharedIndexInformer(attentive.NewRestoreGuard(lister), object, resync, indexers)
 }
 
 func newScheme() *runtime.Scheme {

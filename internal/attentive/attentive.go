@@ -63,20 +63,18 @@ type Options struct {
 
 // ListerWatcher lists and watches for a feed, and does not believe what may be old:
 //
-//   - Every list is as new as the cluster's storage when it was asked for. A reflector
-//     would be content with what any API server happens to have cached, and a replica
-//     that starts over could so learn of a revocation later than it knew of it before.
+//   - Every list is as new as the cluster's storage when it was asked for, and no watch
+//     resumes in a store that may have been restored from an older copy (RestoreGuard).
 //   - A watch that says nothing for too long is ended: the connection may be open, and
 //     nobody at its other end.
 //   - After such a silence the feed starts over with a list. A watch that was resumed
 //     would deliver what was missed one by one, and be taken for fresh by the first of
 //     it.
 type ListerWatcher struct {
-	lister  cache.ListerWatcherWithContext
+	*RestoreGuard
+
 	feed    Feed
 	options Options
-	// unsupported says that the API server can't be asked to begin a watch with a list.
-	unsupported bool
 	// mute says that the last watch that was to begin with a list said nothing.
 	mute atomic.Bool
 	// current is the last watch that was opened.
@@ -87,16 +85,8 @@ type ListerWatcher struct {
 
 // New returns a ListerWatcher on top of another.
 func New(lister cache.ListerWatcher, feed Feed, o Options) *ListerWatcher {
-	a := &ListerWatcher{lister: cache.ToListerWatcherWithContext(lister), feed: feed, options: o}
-	if semantics, ok := lister.(interface{ IsWatchListSemanticsUnSupported() bool }); ok {
-		a.unsupported = semantics.IsWatchListSemanticsUnSupported()
-	}
-	return a
+	return &ListerWatcher{RestoreGuard: NewRestoreGuard(lister), feed: feed, options: o}
 }
-
-// IsWatchListSemanticsUnSupported tells the reflector whether a watch can't begin with
-// a list.
-func (a *ListerWatcher) IsWatchListSemanticsUnSupported() bool { return a.unsupported }
 
 // List implements cache.ListerWatcher.
 func (a *ListerWatcher) List(o metav1.ListOptions) (runtime.Object, error) {
@@ -110,20 +100,18 @@ func (a *ListerWatcher) Watch(o metav1.ListOptions) (watch.Interface, error) {
 
 // ListWithContext implements cache.ListerWatcherWithContext.
 func (a *ListerWatcher) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-	o.ResourceVersion, o.ResourceVersionMatch = "", ""
 	a.anew.Store(false)
-	return a.lister.ListWithContext(ctx, o)
+	return a.RestoreGuard.ListWithContext(ctx, o)
 }
 
 // WatchWithContext implements cache.ListerWatcherWithContext.
 func (a *ListerWatcher) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	silence := a.options.Silence
-	initial := o.SendInitialEvents != nil && *o.SendInitialEvents
+	initial := beginsWithList(o)
 	if initial {
 		if a.mute.Swap(false) {
 			return nil, errMute
 		}
-		o.ResourceVersion = ""
 		a.anew.Store(false)
 	} else if a.anew.Load() {
 		return nil, apierrors.NewResourceExpired("another connection is used now: list anew")
@@ -133,7 +121,7 @@ func (a *ListerWatcher) WatchWithContext(ctx context.Context, o metav1.ListOptio
 	ctx, cancel := context.WithCancel(ctx)
 	ctx, connection := traced(ctx)
 	opening := a.options.Clock.AfterFunc(silence, cancel)
-	opened, err := a.lister.WatchWithContext(ctx, o)
+	opened, err := a.RestoreGuard.WatchWithContext(ctx, o)
 	opening.Stop()
 	if err != nil {
 		cancel()

@@ -17,6 +17,8 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/latchkey-dev/latchkey/internal/attentive"
 )
 
 // Counter counts ready replicas. Its methods may be called from any goroutine.
@@ -59,6 +61,6 @@ func (c *Counter) Run(ctx context.Context, config *rest.Config, namespace, servi
 	ofService := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service}).String()
 	listWatch := cache.ToListWatcherWithWatchListSemantics(cache.NewFilteredListWatchFromClient(client, "endpointslices", namespace,
 		func(o *metav1.ListOptions) { o.LabelSelector = ofService }), client)
-	cache.NewReflectorWithOptions(listWatch, &discoveryv1.EndpointSlice{}, c.Store(), cache.ReflectorOptions{Name: "replicas"}).RunWithContext(ctx)
+	cache.NewReflectorWithOptions(attentive.NewRestoreGuard(listWatch), &discoveryv1.EndpointSlice{}, c.Store(), cache.ReflectorOptions{Name: "replicas"}).RunWithContext(ctx)
 	return nil
 }

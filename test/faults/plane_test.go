@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -250,57 +251,108 @@ func (s *stage) compact() {
 
 // etcdRestored sets the store back to a copy of its files, as someone does who knows
 // nothing of revisions. What was revoked since works again, by design: nobody is left who
-// remembers. Revoking again helps.
+// remembers. Revoking again helps. Neither managers nor replicas are restarted, and each
+// has to notice that its watches can't resume in the restored store.
 func etcdRestored(s *stage) {
-	blind := s.deaf(nil)
-	must(s.t, s.etcd.Kill(s.t.Context()))
-	snapshot := filepath.Join(s.dir, "snapshot")
-	must(s.t, os.CopyFS(snapshot, os.DirFS(env.EtcdDir())))
-	rollback := s.history.Now()
-	must(s.t, s.etcd.Start())
-	must(s.t, s.etcd.Healthy(s.t.Context()))
-	must(s.t, s.apiServer.Healthy(s.t.Context()))
-	s.awaitNews(s.replicas[0])
-	s.awaitNews(s.replicas[1])
-	blind(s.history.Now())
-
+	rollback := s.takeSnapshot()
+	s.advanceRevision(3000)
+	s.suspend("globex")()
 	lost, again := s.mint("acme", time.Now().Add(time.Hour)), s.doomed.take()
 	s.issue(lost)
 	s.steadyAt(lost)
 	must(s.t, s.endToken(s.t.Context(), again, history.Revoked))
 	s.lasts(s.long(2*time.Second, 10*time.Second))
 
-	s.stopManagers()
-	blind = s.deaf(nil)
+	blind := s.deaf(nil)
 	must(s.t, s.apiServer.Kill(s.t.Context()))
 	must(s.t, s.etcd.Kill(s.t.Context()))
 	s.history.Span(history.Span{From: s.history.Now(), Rollback: rollback})
 	s.history.Span(history.Span{Token: lost.name, From: s.history.Now(), Refusals: []string{"token-invalid"}})
 	must(s.t, os.RemoveAll(env.EtcdDir()))
-	must(s.t, os.CopyFS(env.EtcdDir(), os.DirFS(snapshot)))
+	must(s.t, os.CopyFS(env.EtcdDir(), os.DirFS(s.snapshotDir())))
 	must(s.t, s.etcd.Start())
 	must(s.t, s.etcd.Healthy(s.t.Context()))
 	must(s.t, s.apiServer.Start())
 	must(s.t, s.apiServer.Healthy(s.t.Context()))
-	restored := time.Now()
-	s.startManagers() // as a guide to restoring says of every controller
-	for _, r := range s.replicas {
-		c := newCaller(r)
-		testenv.Eventually(s.t, func() error {
-			status, code, _, err := c.request(s.t.Context(), again.ask())
-			if err == nil && status != http.StatusOK {
-				err = fmt.Errorf("%s answers a token whose revocation was undone with %d %s", r.name, status, code)
+
+	// At once, while the restored store has yet to reach the versions that watches held: a
+	// watch that resumed would never tell of it.
+	both := s.doomed.take()
+	must(s.t, s.endToken(s.t.Context(), both, history.Revoked))
+	took := s.until(s.scenario.recovery, "a revocation after the restore", func() error {
+		for _, r := range s.replicas {
+			if err := s.refused(r, both); err != nil {
+				return err
 			}
-			return err
-		})
-		c.close()
-	}
-	s.note("undone everywhere after %s", round(time.Since(restored)))
+		}
+		return nil
+	})
+	s.note("a revocation took effect after %s", round(took))
+	s.until(s.scenario.recovery, "undoing what the restored store does not have", func() error { return s.undone(again, lost) })
+	blind(s.history.Now())
+
+	lift := s.suspend("globex")
+	s.lasts(s.long(2*time.Second, 10*time.Second))
+	lift()
+	s.issue(s.mint("globex", time.Now().Add(time.Hour))) // by a manager that held what is gone
 	must(s.t, s.endToken(s.t.Context(), again, history.Revoked))
-	s.mended(blind)
+	s.mended()
 	for _, r := range s.replicas {
 		s.awaitRefused(r, again)
 	}
+}
+
+// takeSnapshot copies etcd's files while etcd does not run, and returns when.
+func (s *stage) takeSnapshot() history.Instant {
+	s.t.Helper()
+	blind := s.deaf(nil)
+	must(s.t, s.etcd.Kill(s.t.Context()))
+	must(s.t, os.CopyFS(s.snapshotDir(), os.DirFS(env.EtcdDir())))
+	taken := s.history.Now()
+	must(s.t, s.etcd.Start())
+	must(s.t, s.etcd.Healthy(s.t.Context()))
+	must(s.t, s.apiServer.Healthy(s.t.Context()))
+	s.awaitNews(s.replicas[0])
+	s.awaitNews(s.replicas[1])
+	blind(s.history.Now())
+	return taken
+}
+
+// advanceRevision has etcd count on, so that a store that is set back does not reach the
+// versions that watches hold while the scenario lasts.
+func (s *stage) advanceRevision(by int) {
+	s.t.Helper()
+	group, ctx := errgroup.WithContext(s.t.Context())
+	group.SetLimit(64)
+	for range by {
+		group.Go(func() error {
+			var done struct{}
+			return s.etcdCall(ctx, "kv/put", `{"key":"b3RoZXI="}`, &done)
+		})
+	}
+	must(s.t, group.Wait())
+}
+
+func (s *stage) snapshotDir() string { return filepath.Join(s.dir, "snapshot") }
+
+// undone returns nil once every replica accepts a token whose revocation the restored store
+// does not have, and refuses one whose ApiToken it does not have.
+func (s *stage) undone(revoked, lost *issued) error {
+	for _, r := range s.replicas {
+		c := newCaller(r)
+		defer c.close()
+		status, code, _, err := c.request(s.t.Context(), revoked.ask())
+		switch {
+		case err != nil:
+			return err
+		case status != http.StatusOK:
+			return fmt.Errorf("%s answers a token whose revocation was undone with %d %s", r.name, status, code)
+		}
+		if err := s.refused(r, lost); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // steadyAt has every replica asked for more tokens that work, in turn.

@@ -303,14 +303,24 @@ func (s *stage) awaitStatus(r *replica, i *issued, want int) {
 	s.t.Helper()
 	c := newCaller(r)
 	defer c.close()
-	testenv.Eventually(s.t, func() error {
-		a := c.ask(s.t.Context(), s.history, i.ask())
-		s.history.Answer(a)
-		if a.Status != want {
-			return fmt.Errorf("%s answers token %s with %d %s", r.name, i.name, a.Status, a.Code)
-		}
-		return nil
-	})
+	testenv.Eventually(s.t, func() error { return s.answers(c, r, i, want) })
+}
+
+// refused returns nil if a replica refuses a token.
+func (s *stage) refused(r *replica, i *issued) error {
+	c := newCaller(r)
+	defer c.close()
+	return s.answers(c, r, i, http.StatusUnauthorized)
+}
+
+// answers returns nil if a replica answers a token with a status.
+func (s *stage) answers(c *caller, r *replica, i *issued, want int) error {
+	a := c.ask(s.t.Context(), s.history, i.ask())
+	s.history.Answer(a)
+	if a.Status != want {
+		return fmt.Errorf("%s answers token %s with %d %s", r.name, i.name, a.Status, a.Code)
+	}
+	return nil
 }
 
 // deaf notes that a replica, or every one if nil, hears nothing from now on.
