@@ -37,8 +37,12 @@ build: need-go ## Build manager, apiserver and kubectl-latchkey into bin/
 	CGO_ENABLED=0 go build -o bin/ ./cmd/...
 
 .PHONY: test
-test: need-go ## Run all tests, against a real control plane; ARGS='-run TestX ./api/...' runs some
+test: need-go ## Run the tests of every package, where needed against a real control plane; ARGS='-run TestX ./api/...' runs some
 	@bash hack/test.sh $(ARGS)
+
+.PHONY: test-system
+test-system: need-go ## Run the suites that start several processes of Latchkey together; ARGS='-run TestX ./test/story' runs some
+	@bash hack/test.sh system $(ARGS)
 
 .PHONY: e2e
 e2e: need-go ## Test a whole installation on the cluster of the current kubeconfig; see docs/guides/kind.md
@@ -56,6 +60,7 @@ kind-down: ## Delete that cluster
 lint: need-go ## Check the code with golangci-lint (its first use builds it)
 	$(lint) run
 	cd hack/release && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run
+	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run
 
 .PHONY: lint-api
 lint-api: need-go ## Check the kinds with kube-api-linter (its first use builds it)
@@ -70,28 +75,30 @@ fuzz: need-go ## Run every fuzz target for FUZZTIME (10s unless set)
 	@bash hack/fuzz.sh
 
 .PHONY: attacks
-attacks: need-go ## Attack the API server for half an hour, as docs/attacks.md says; `make test` does so for less long
+attacks: need-go ## Attack the API server for half an hour, as docs/attacks.md says; `make test-system` does so for less long
 	@ATTACKS=long bash hack/test.sh -count=1 -timeout 60m -v ./test/attacks
 	@ATTACKS=long bash hack/test.sh -count=1 -v -run '^TestLife$$' ./controllers
 	@bash hack/test.sh -count=1 -timeout 60m -v -run '^TestLife$$' ./controllers/apitoken -rapid.checks=1000
 
 .PHONY: bench
-bench: need-go ## Measure what Latchkey costs beside others; BENCH_FLAGS=--quick takes about a minute
-	@go build -buildvcs=false -o bin/bench ./hack/bench
+bench: bin/bench ## Measure what Latchkey costs beside others; BENCH_FLAGS=--quick takes about a minute
 	@exec bin/bench $(BENCH_FLAGS)
 
 .PHONY: scale
-scale: need-go ## Measure 100,000 tokens of 1,000 tenants on one control plane; SCALE_FLAGS=--quick takes two minutes
-	@go build -buildvcs=false -o bin/bench ./hack/bench
+scale: bin/bench ## Measure 100,000 tokens of 1,000 tenants on one control plane; SCALE_FLAGS=--quick takes two minutes
 	@exec bin/bench scale $(SCALE_FLAGS)
+
+.PHONY: bin/bench
+bin/bench: need-go
+	@go build -C hack/bench -buildvcs=false -o ../../bin/bench .
 
 .PHONY: scan
 scan: need-go ## Take 1,000 tokens from issuing to their end, and search all that is written meanwhile for them
-	@KUBEBUILDER_ASSETS=$$(bash hack/controlplane/build.sh) go test -count=1 -timeout 90m -run TestNoPlaintextIsWritten -v ./test/plaintext -lifecycles=1000
+	@bash hack/test.sh -count=1 -timeout 90m -run TestNoPlaintextIsWritten -v ./test/plaintext -lifecycles=1000
 
 .PHONY: faults
 faults: need-go ## Break what Latchkey depends on while requests go on, and count wrong accepts; ONLY=etcd runs some, FAULTS_FLAGS='-markdown=FILE' keeps the table
-	@go test -count=1 -timeout=90m -v -run='^TestFaults$$/$(ONLY)' ./test/faults -args -full $(FAULTS_FLAGS)
+	@bash hack/test.sh -count=1 -timeout 90m -v -run '^TestFaults$$/$(ONLY)' ./test/faults -args -full $(FAULTS_FLAGS)
 
 .PHONY: generate
 generate: need-go ## Generate deepcopy functions and apply configurations from api/, and the portal's server from its OpenAPI document

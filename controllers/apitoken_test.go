@@ -208,7 +208,7 @@ func TestApiTokenRevokedAndDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := env.Client.Delete(t.Context(), object); err != nil {
+	if err := env().Client.Delete(t.Context(), object); err != nil {
 		t.Fatal(err)
 	}
 	gone(t, secret)
@@ -224,7 +224,7 @@ func TestRecordsFollowAfterManagerWasDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	if err := env.Client.Delete(t.Context(), deleted); err != nil {
+	if err := env().Client.Delete(t.Context(), deleted); err != nil {
 		t.Fatal(err)
 	}
 	startManager(t)
@@ -277,7 +277,7 @@ func TestForeignRecordIsLeftUntouched(t *testing.T) {
 	if err := get(t, after); err != nil || after.ResourceVersion != foreign.ResourceVersion {
 		t.Errorf("the foreign Secret was changed: %v\n%s", err, cmp.Diff(foreign, after))
 	}
-	if err := env.Client.Delete(t.Context(), foreign); err != nil {
+	if err := env().Client.Delete(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, object, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)
@@ -300,11 +300,11 @@ func TestTamperedRecordIsPutRight(t *testing.T) {
 	}
 	forged, _ := credential(t, owner.Name, time.Now())
 	secret.Data["digest"], secret.Data["expires-at"] = []byte(forged.Digest), []byte("2099-01-01T00:00:00Z")
-	if err := env.Client.Update(t.Context(), secret); err != nil {
+	if err := env().Client.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, restored)
-	if err := env.Client.Delete(t.Context(), secret); err != nil {
+	if err := env().Client.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, restored)
@@ -334,7 +334,7 @@ func TestOneCredentialBelongsToOneApiToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := env.Client.Delete(t.Context(), older); err != nil {
+	if err := env().Client.Delete(t.Context(), older); err != nil {
 		t.Fatal(err)
 	}
 	gone(t, secret)
@@ -365,7 +365,7 @@ func TestCredentialIsNotRevivedWhileManagerWasDown(t *testing.T) {
 	other, _ := credential(t, owner.Name, time.Now())
 	sameDigest := create(t, apiToken(owner, "same-digest", v1alpha1.ApiTokenSpec{
 		Credential: &v1alpha1.Credential{ID: other.ID, Digest: held.Digest, IssuedAt: held.IssuedAt}}))
-	if err := env.Client.Delete(t.Context(), older); err != nil {
+	if err := env().Client.Delete(t.Context(), older); err != nil {
 		t.Fatal(err)
 	}
 	startManager(t)
@@ -413,7 +413,7 @@ func versions(t *testing.T, objects []client.Object) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for _, o := range objects {
-		if err := env.Client.Get(context.Background(), client.ObjectKeyFromObject(o), o); err != nil {
+		if err := env().Client.Get(context.Background(), client.ObjectKeyFromObject(o), o); err != nil {
 			t.Fatal(err)
 		}
 		found[fmt.Sprintf("%T %s", o, o.GetName())] = o.GetResourceVersion()

@@ -199,7 +199,7 @@ func TestWhatIsNoLongerWantedIsRemoved(t *testing.T) {
 		}
 		return nil
 	})
-	if err := env.Client.Delete(t.Context(), &v1alpha1.PublicApi{ObjectMeta: metav1.ObjectMeta{Name: owner.Spec.PublicApi}}); err != nil {
+	if err := env().Client.Delete(t.Context(), &v1alpha1.PublicApi{ObjectMeta: metav1.ObjectMeta{Name: owner.Spec.PublicApi}}); err != nil {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, func() error {

@@ -227,7 +227,7 @@ func TestDocumentFromAConfigMap(t *testing.T) {
 		}
 		return nil
 	})
-	if err := env.Client.Delete(t.Context(), stored); err != nil {
+	if err := env().Client.Delete(t.Context(), stored); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, api, text)
@@ -256,7 +256,7 @@ func TestForeignConfigMapIsLeftUntouched(t *testing.T) {
 	if err := get(t, foreign); err != nil || foreign.ResourceVersion != before {
 		t.Errorf("the foreign ConfigMap was touched: %v", err)
 	}
-	if err := env.Client.Delete(t.Context(), foreign); err != nil {
+	if err := env().Client.Delete(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, api, v1alpha1.ConditionDocumentCurrent, isTrue, v1alpha1.ReasonDocumentLoaded)

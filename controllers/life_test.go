@@ -73,15 +73,15 @@ func (s *life) Write(name string, spec *v1alpha1.ApiTokenSpec) error {
 	object := apiToken(s.tenant, name, *spec.DeepCopy())
 	for {
 		present := object.DeepCopy()
-		err := env.Client.Get(s.t.Context(), client.ObjectKeyFromObject(object), present)
+		err := env().Client.Get(s.t.Context(), client.ObjectKeyFromObject(object), present)
 		switch {
 		case apierrors.IsNotFound(err):
-			return env.Client.Create(s.t.Context(), object)
+			return env().Client.Create(s.t.Context(), object)
 		case err != nil:
 			return err
 		}
 		spec.DeepCopyInto(&present.Spec)
-		if err := env.Client.Update(s.t.Context(), present); !apierrors.IsConflict(err) {
+		if err := env().Client.Update(s.t.Context(), present); !apierrors.IsConflict(err) {
 			return err
 		}
 	}
@@ -89,7 +89,7 @@ func (s *life) Write(name string, spec *v1alpha1.ApiTokenSpec) error {
 
 // Delete deletes an ApiToken.
 func (s *life) Delete(name string) error {
-	return env.Client.Delete(s.t.Context(), apiToken(s.tenant, name, v1alpha1.ApiTokenSpec{}))
+	return env().Client.Delete(s.t.Context(), apiToken(s.tenant, name, v1alpha1.ApiTokenSpec{}))
 }
 
 // Suspend changes the Tenant.

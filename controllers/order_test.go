@@ -405,7 +405,7 @@ func TestForeignRecordInTheLastMoment(t *testing.T) {
 	sent.before = func(write string, request *http.Request) *http.Response {
 		if write == recordWrite && request.Method == http.MethodPost && foreign == nil {
 			var tokens v1alpha1.ApiTokenList
-			if err := env.Client.List(request.Context(), &tokens, client.InNamespace(sent.namespace)); err != nil || len(tokens.Items) != 1 {
+			if err := env().Client.List(request.Context(), &tokens, client.InNamespace(sent.namespace)); err != nil || len(tokens.Items) != 1 {
 				t.Errorf("%d ApiTokens, %v", len(tokens.Items), err)
 				return nil
 			}
@@ -413,7 +413,7 @@ func TestForeignRecordInTheLastMoment(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.RecordsNamespace, Name: record.Name(tokens.Items[0].UID)},
 				StringData: map[string]string{"mine": "precious"},
 			}
-			if err := env.Client.Create(request.Context(), foreign); err != nil {
+			if err := env().Client.Create(request.Context(), foreign); err != nil {
 				t.Error(err)
 			}
 		}
@@ -432,7 +432,7 @@ func TestForeignRecordInTheLastMoment(t *testing.T) {
 	if err := get(t, after); err != nil || after.ResourceVersion != foreign.ResourceVersion {
 		t.Errorf("the foreign Secret was changed: %v\n%s", err, cmp.Diff(foreign, after))
 	}
-	if err := env.Client.Delete(t.Context(), foreign); err != nil {
+	if err := env().Client.Delete(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, object, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)

@@ -38,7 +38,7 @@ import (
 // test ends.
 func startServer(t *testing.T, changes ...func(*server.Config)) *httptest.Server {
 	t.Helper()
-	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", time.Hour)
+	config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,10 +218,10 @@ func awaitStatus(t *testing.T, object *v1alpha1.ApiToken, id string) {
 func kubectl(t *testing.T, manifest []byte, args ...string) error {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := env.WriteKubeconfig(config); err != nil {
+	if err := env().WriteKubeconfig(config); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(env.Binaries, "kubectl"), append([]string{"--kubeconfig", config}, args...)...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(env().Binaries, "kubectl"), append([]string{"--kubeconfig", config}, args...)...)
 	cmd.Stdin = strings.NewReader(string(manifest))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -308,7 +308,7 @@ func TestNoticeIsGivenOnce(t *testing.T) {
 	change(t, object, func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
 	waitForEvent(t, object, v1alpha1.ReasonRevoked)
 	var events eventsv1.EventList
-	if err := env.Client.List(t.Context(), &events, client.InNamespace(object.Namespace)); err != nil {
+	if err := env().Client.List(t.Context(), &events, client.InNamespace(object.Namespace)); err != nil {
 		t.Fatal(err)
 	}
 	notices := 0
@@ -460,7 +460,7 @@ func TestLastUseIsNotReconciled(t *testing.T) {
 				return err
 			}
 			object.Status.Credential.LastUsedAt = new(metav1.NewTime(at))
-			return env.Client.Status().Update(t.Context(), object)
+			return env().Client.Status().Update(t.Context(), object)
 		})
 	}
 	used := time.Now().Truncate(time.Second)

@@ -108,7 +108,7 @@ func TestRoutingModes(t *testing.T) {
 // put right.
 func TestWildcardIngressFollowsPublicApis(t *testing.T) {
 	t.Cleanup(func() { // the manager is stopped by then
-		if err := client.IgnoreNotFound(env.Client.Delete(context.Background(), wildcardIngress())); err != nil {
+		if err := client.IgnoreNotFound(env().Client.Delete(context.Background(), wildcardIngress())); err != nil {
 			t.Error(err)
 		}
 	})
@@ -135,11 +135,11 @@ func TestWildcardIngressFollowsPublicApis(t *testing.T) {
 	publicApi(t, base("/a"))
 	publicApi(t, func(a *v1alpha1.PublicApi) { a.Name += "-again"; a.Spec.BasePath = "/a" })
 	want("/a", "/b")
-	if err := env.Client.Delete(t.Context(), b); err != nil {
+	if err := env().Client.Delete(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 	want("/a")
-	if err := env.Client.Delete(t.Context(), wildcardIngress()); err != nil {
+	if err := env().Client.Delete(t.Context(), wildcardIngress()); err != nil {
 		t.Fatal(err)
 	}
 	want("/a")

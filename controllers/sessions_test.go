@@ -38,7 +38,7 @@ func installation(t *testing.T) *clocktesting.FakeClock {
 	t.Helper()
 	forget := func() {
 		for _, object := range []client.Object{keySecret(), endedList()} {
-			if err := client.IgnoreNotFound(env.Client.Delete(context.Background(), object)); err != nil {
+			if err := client.IgnoreNotFound(env().Client.Delete(context.Background(), object)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -56,7 +56,7 @@ var day = session.Lifetimes{Idle: 23 * time.Hour, Absolute: 24 * time.Hour}
 // replica runs a Store with the rights of the portal's account, until the test ends.
 func replica(t *testing.T, clock *clocktesting.FakeClock) *session.Store {
 	t.Helper()
-	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", time.Hour)
+	config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestSessionObjectsAreMended(t *testing.T) {
 
 func remove(t *testing.T, object client.Object) {
 	t.Helper()
-	if err := env.Client.Delete(t.Context(), object); err != nil {
+	if err := env().Client.Delete(t.Context(), object); err != nil {
 		t.Fatal(err)
 	}
 }

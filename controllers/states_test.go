@@ -80,7 +80,7 @@ func TestMetricsByState(t *testing.T) {
 	wants(map[string]float64{"active": 2, "awaiting": 1, "refused": 1, "stalled": 1})
 	change(t, first, func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
 	wants(map[string]float64{"active": 1, "awaiting": 1, "refused": 1, "stalled": 1, "revoked": 1})
-	if err := env.Client.Delete(t.Context(), first); err != nil {
+	if err := env().Client.Delete(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 	change(t, owner, func(o *v1alpha1.Tenant) { o.Spec.Suspended = true })

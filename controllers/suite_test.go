@@ -30,7 +30,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
@@ -47,6 +47,7 @@ func startManager(t *testing.T, mutate ...func(*controllers.Options)) (stop func
 // startManagerThrough sends the manager's requests through wrap.
 func startManagerThrough(t *testing.T, wrap transport.WrapperFunc, mutate ...func(*controllers.Options)) (stop func()) {
 	t.Helper()
+	env() // what the control plane leaves running is not the manager's
 	ignored := []goleak.Option{
 		goleak.IgnoreCurrent(),
 		// client-go keeps its connections for whoever comes next, and its event
@@ -68,7 +69,7 @@ func startManagerThrough(t *testing.T, wrap transport.WrapperFunc, mutate ...fun
 func runManager(t *testing.T, wrap transport.WrapperFunc, mutate ...func(*controllers.Options)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	config, err := env.ServiceAccountConfig(ctx, v1alpha1.SystemNamespace, "latchkey-manager", time.Hour)
+	config, err := env().ServiceAccountConfig(ctx, v1alpha1.SystemNamespace, "latchkey-manager", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,11 +108,11 @@ func runManager(t *testing.T, wrap transport.WrapperFunc, mutate ...func(*contro
 // create creates an object and deletes it at the end of the test.
 func create[T client.Object](t *testing.T, object T) T {
 	t.Helper()
-	if err := env.Client.Create(t.Context(), object); err != nil {
+	if err := env().Client.Create(t.Context(), object); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := client.IgnoreNotFound(env.Client.Delete(context.Background(), object)); err != nil {
+		if err := client.IgnoreNotFound(env().Client.Delete(context.Background(), object)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -122,23 +123,24 @@ func create[T client.Object](t *testing.T, object T) T {
 func change[T client.Object](t *testing.T, object T, mutate func(T)) {
 	t.Helper()
 	testenv.Eventually(t, func() error {
-		if err := env.Client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+		if err := env().Client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}
 		mutate(object)
-		return env.Client.Update(t.Context(), object)
+		return env().Client.Update(t.Context(), object)
 	})
 }
 
 func get(t *testing.T, object client.Object) error {
 	t.Helper()
-	return env.Client.Get(t.Context(), client.ObjectKeyFromObject(object), object)
+	return env().Client.Get(t.Context(), client.ObjectKeyFromObject(object), object)
 }
 
-// gone waits until an object is.
+// gone waits until an object is. Kubernetes' garbage collector looks for new kinds only
+// every 30 seconds, which a busy machine can make it miss once.
 func gone(t *testing.T, object client.Object) {
 	t.Helper()
-	testenv.Eventually(t, func() error {
+	testenv.Within(t, 2*time.Minute, func() error {
 		err := get(t, object)
 		if err == nil {
 			return fmt.Errorf("%T %s still exists", object, object.GetName())
@@ -184,7 +186,7 @@ func waitForEvent(t *testing.T, object client.Object, reason string) *eventsv1.E
 	var found *eventsv1.Event
 	testenv.Eventually(t, func() error {
 		var events eventsv1.EventList
-		if err := env.Client.List(t.Context(), &events); err != nil {
+		if err := env().Client.List(t.Context(), &events); err != nil {
 			return err
 		}
 		for i := range events.Items {

@@ -62,7 +62,7 @@ func TestTakeover(t *testing.T) {
 	killed := time.Now()
 	now := metav1.NewMicroTime(killed)
 	dead := lease()
-	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env.Client.Delete(context.Background(), lease())) })
+	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env().Client.Delete(context.Background(), lease())) })
 	dead.Spec = coordinationv1.LeaseSpec{
 		HolderIdentity: new("killed"), LeaseDurationSeconds: new(int32(13)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
 	}
@@ -85,7 +85,7 @@ func holdLease(t *testing.T) *coordinationv1.Lease {
 	t.Helper()
 	now := metav1.NewMicroTime(time.Now())
 	held := lease()
-	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env.Client.Delete(context.Background(), lease())) })
+	testenv.Eventually(t, func() error { return client.IgnoreNotFound(env().Client.Delete(context.Background(), lease())) })
 	held.Spec = coordinationv1.LeaseSpec{
 		HolderIdentity: new("another"), LeaseDurationSeconds: new(int32(3600)), AcquireTime: &now, RenewTime: &now, LeaseTransitions: new(int32(1)),
 	}
@@ -106,7 +106,7 @@ func standBy(t *testing.T, configure ...func(*controllers.Options)) (lead func()
 	testenv.Eventually(t, func() error { return probe(t, address, "readyz", http.StatusOK) })
 	return func() {
 		held.Spec.HolderIdentity = new("")
-		if err := env.Client.Update(t.Context(), held); err != nil {
+		if err := env().Client.Update(t.Context(), held); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,7 +185,7 @@ func TestWhatIsWaitedForGoesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := env.Client.Delete(t.Context(), secret); err != nil {
+	if err := env().Client.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
 
@@ -248,7 +248,7 @@ func TestWhatHappenedWhileAManagerStoodBy(t *testing.T) {
 
 	lead := standBy(t)
 	for _, object := range []client.Object{deleted, lost, ingressOf(owner), adminsOf(owner)} {
-		if err := env.Client.Delete(t.Context(), object); err != nil {
+		if err := env().Client.Delete(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
 	}

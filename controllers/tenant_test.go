@@ -80,7 +80,7 @@ func TestTenantDriftIsPutRight(t *testing.T) {
 		n.Labels["pod-security.kubernetes.io/enforce"] = "privileged"
 		n.Annotations[v1alpha1.AnnotationTenant] = "other"
 	})
-	if err := env.Client.Delete(t.Context(), ingressOf(owner)); err != nil {
+	if err := env().Client.Delete(t.Context(), ingressOf(owner)); err != nil {
 		t.Fatal(err)
 	}
 	namespace := namespaceOf(owner)
@@ -103,7 +103,7 @@ func TestTenantDeletionTakesAllWithIt(t *testing.T) {
 	startManager(t)
 	owner := readyTenant(t)
 	object := issued(t, owner, "ci", v1alpha1.ApiTokenSpec{})
-	if err := env.Client.Delete(t.Context(), owner); err != nil {
+	if err := env().Client.Delete(t.Context(), owner); err != nil {
 		t.Fatal(err)
 	}
 	gone(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.RecordsNamespace, Name: record.Name(object.UID)}})
@@ -164,7 +164,7 @@ func allowed(t *testing.T, who authorizationv1.SubjectAccessReviewSpec, namespac
 		who.ResourceAttributes.Group = v1alpha1.SchemeGroupVersion.Group
 	}
 	review := &authorizationv1.SubjectAccessReview{Spec: who}
-	if err := env.Client.Create(t.Context(), review); err != nil {
+	if err := env().Client.Create(t.Context(), review); err != nil {
 		t.Fatal(err)
 	}
 	return review.Status.Allowed
@@ -206,7 +206,7 @@ func TestForeignNamespaceNeedsPermission(t *testing.T) {
 	change(t, namespace, func(n *corev1.Namespace) { n.Labels[v1alpha1.LabelAllowTenant] = owner.Name })
 	waitFor(t, object, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)
 
-	if err := env.Client.Delete(t.Context(), owner); err != nil {
+	if err := env().Client.Delete(t.Context(), owner); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, object, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonNoTenant)
@@ -315,7 +315,7 @@ func TestManagerRights(t *testing.T) {
 			t.Errorf("the manager may %s %s in %s: %t", c.verb, c.resource, c.namespace, got)
 		}
 	}
-	config, err := env.ServiceAccountConfig(context.Background(), v1alpha1.SystemNamespace, "latchkey-manager", time.Hour)
+	config, err := env().ServiceAccountConfig(context.Background(), v1alpha1.SystemNamespace, "latchkey-manager", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 generated=(api config/crd/bases internal/portal/tokenapi)
-modules=(. hack/controlplane hack/release hack/tools hack/tools/golangci-lint hack/tools/govulncheck hack/tools/h2spec hack/tools/helm hack/tools/kube-api-linter hack/tools/kube-score hack/tools/oapi-codegen hack/tools/openapi-validate hack/tools/promql)
+modules=(. hack/bench hack/controlplane hack/release hack/tools hack/tools/golangci-lint hack/tools/govulncheck hack/tools/h2spec hack/tools/helm hack/tools/kube-api-linter hack/tools/kube-score hack/tools/oapi-codegen hack/tools/openapi-validate hack/tools/promql)
 
 failed=0
 wrong() { printf '%s\n' "$*" >&2; failed=1; }

@@ -134,11 +134,11 @@ func newKubectl(t testing.TB) func(manifest string, args ...string) (string, err
 	t.Helper()
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	if err := env.WriteKubeconfig(kubeconfig); err != nil {
+	if err := env().WriteKubeconfig(kubeconfig); err != nil {
 		t.Fatal(err)
 	}
 	return func(manifest string, args ...string) (string, error) {
-		cmd := exec.CommandContext(t.Context(), filepath.Join(env.Binaries, "kubectl"), args...)
+		cmd := exec.CommandContext(t.Context(), filepath.Join(env().Binaries, "kubectl"), args...)
 		cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "KUBECACHEDIR="+dir)
 		cmd.Stdin = bytes.NewBufferString(manifest)
 		out, err := cmd.CombinedOutput()

@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	os.Exit(testenv.Run(m, &env, controlplane.Options{}))
@@ -94,7 +94,7 @@ func expect(t testing.TB, err error, advice string) {
 
 func restClient(t testing.TB) *rest.RESTClient {
 	t.Helper()
-	config := rest.CopyConfig(env.Config)
+	config := rest.CopyConfig(env().Config)
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	c, err := rest.UnversionedRESTClientFor(config)
 	if err != nil {

@@ -268,7 +268,7 @@ func TestOwnerIsSelectable(t *testing.T) {
 		newSubject(t, apiTokens, name).mustApply(t, spec)
 	}
 	var list v1alpha1.ApiTokenList
-	if err := env.Client.List(t.Context(), &list, client.MatchingFields{"spec.owner": "ana@example.com"}); err != nil {
+	if err := env().Client.List(t.Context(), &list, client.MatchingFields{"spec.owner": "ana@example.com"}); err != nil {
 		t.Fatal(err)
 	}
 	if len(list.Items) != 1 || list.Items[0].Name != "one" {

@@ -22,7 +22,7 @@ func TestStatusIsWrittenThroughItsSubresourceOnly(t *testing.T) {
 				object := &unstructured.Unstructured{}
 				object.SetAPIVersion(v1alpha1.SchemeGroupVersion.String())
 				object.SetKind(k.name)
-				if err := env.Client.Get(t.Context(), types.NamespacedName{Namespace: s.namespace, Name: s.object}, object); err != nil {
+				if err := env().Client.Get(t.Context(), types.NamespacedName{Namespace: s.namespace, Name: s.object}, object); err != nil {
 					t.Fatal(err)
 				}
 				return object.Object["status"]

@@ -111,7 +111,7 @@ func send(t testing.TB, request *rest.Request, body string) error {
 func (s subject) get(t testing.TB) client.Object {
 	t.Helper()
 	object := s.newObject()
-	if err := env.Client.Get(t.Context(), client.ObjectKey{Namespace: s.namespace, Name: s.object}, object); err != nil {
+	if err := env().Client.Get(t.Context(), client.ObjectKey{Namespace: s.namespace, Name: s.object}, object); err != nil {
 		t.Fatalf("get: %v", err)
 	}
 	return object
@@ -122,12 +122,12 @@ func (s subject) get(t testing.TB) client.Object {
 // changes by decoding and encoding would lose what its author said.
 func (s subject) mustServeClients(t testing.TB) {
 	t.Helper()
-	if err := env.Client.List(t.Context(), s.newList()); err != nil {
+	if err := env().Client.List(t.Context(), s.newList()); err != nil {
 		t.Fatalf("a poison object: list: %v", err)
 	}
 	object := s.get(t)
 	before := s.spec(object.DeepCopyObject().(client.Object))
-	if err := env.Client.Update(t.Context(), object); err != nil {
+	if err := env().Client.Update(t.Context(), object); err != nil {
 		t.Fatalf("an update by a typed client that changes nothing: %v", err)
 	}
 	if after := s.spec(s.get(t)); !equality.Semantic.DeepEqual(before, after) {

@@ -23,10 +23,10 @@ func audited(t testing.TB) (namespace string) {
 	tenant := &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.TenantSpec{
 		PublicApi: name, Members: []v1alpha1.Member{{Kind: v1alpha1.MemberUser, Name: "jo"}, {Kind: v1alpha1.MemberGroup, Name: "ops"}},
 	}}
-	must(t, env.Client.Create(t.Context(), tenant))
+	must(t, env().Client.Create(t.Context(), tenant))
 	tenant.Status.Namespace = namespace
-	must(t, env.Client.Status().Update(t.Context(), tenant))
-	must(t, env.Client.Create(t.Context(), &v1alpha1.PublicApi{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.PublicApiSpec{
+	must(t, env().Client.Status().Update(t.Context(), tenant))
+	must(t, env().Client.Create(t.Context(), &v1alpha1.PublicApi{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.PublicApiSpec{
 		Backend: v1alpha1.Backend{URL: "http://127.0.0.1:9"}, Scopes: []v1alpha1.Scope{{Name: "a"}, {Name: "orders:write"}},
 	}}))
 	for _, c := range []struct {

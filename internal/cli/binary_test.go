@@ -19,7 +19,7 @@ import (
 
 // plugin is the built plugin: some promises are the process's.
 var plugin = sync.OnceValues(func() (string, error) {
-	file := filepath.Join(env.Dir, "plugin", "kubectl-latchkey")
+	file := filepath.Join(env().Dir, "plugin", "kubectl-latchkey")
 	build := exec.Command("go", "build", "-ldflags", "-X github.com/latchkey-dev/latchkey/internal/buildinfo.version=v9.9.9", "-o", file, "./cmd/kubectl-latchkey")
 	build.Dir = controlplane.Root()
 	if out, err := build.CombinedOutput(); err != nil {
@@ -143,8 +143,8 @@ func TestThroughKubectl(t *testing.T) {
 	script := strings.ReplaceAll(between(help, "<<'EOF'\n", "  EOF"), "  ", "")
 	must(t, os.WriteFile(filepath.Join(dir, "kubectl_complete-latchkey"), []byte(script), 0o700))
 	kubectl := func(args ...string) string {
-		command := exec.CommandContext(t.Context(), filepath.Join(env.Binaries, "kubectl"), args...)
-		command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+strings.Join([]string{dir, env.Binaries, os.Getenv("PATH")}, string(os.PathListSeparator)))
+		command := exec.CommandContext(t.Context(), filepath.Join(env().Binaries, "kubectl"), args...)
+		command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+strings.Join([]string{dir, env().Binaries, os.Getenv("PATH")}, string(os.PathListSeparator)))
 		out, err := command.Output()
 		mustExit(t, err, 0)
 		return string(out)

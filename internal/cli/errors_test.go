@@ -53,7 +53,7 @@ func TestNotInstalled(t *testing.T) {
 // Without kube-controller-manager the namespace stays as it is: terminating.
 func TestNamespaceThatIsBeingDeleted(t *testing.T) {
 	_, namespace, kubeconfig := tenantAdmin(t)
-	must(t, env.Client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+	must(t, env().Client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 	latchkey(t, kubeconfig, "create", "ci", "-n", namespace).mustFail(t, `namespace "`+namespace+`" is being deleted`)
 }
 

@@ -78,7 +78,7 @@ func TestIssueRefuses(t *testing.T) {
 func TestIssueForOneThatIsBeingDeleted(t *testing.T) {
 	_, namespace, kubeconfig := tenantAdmin(t)
 	object := applyToken(t, namespace, "ci", func(o *v1alpha1.ApiToken) { o.Finalizers = []string{"example.com/keep"} })
-	must(t, env.Client.Delete(t.Context(), object))
+	must(t, env().Client.Delete(t.Context(), object))
 	latchkey(t, kubeconfig, "issue", "ci", "-n", namespace).mustFail(t, "it is being deleted")
 }
 

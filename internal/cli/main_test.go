@@ -35,7 +35,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	os.Exit(testenv.Run(m, &env, controlplane.Options{}))
@@ -126,20 +126,20 @@ func newTenant(t testing.TB, annotations ...string) (tenant, namespace string) {
 	for i := 0; i < len(annotations); i += 2 {
 		object.Annotations[annotations[i]] = annotations[i+1]
 	}
-	must(t, env.Client.Create(t.Context(), object))
+	must(t, env().Client.Create(t.Context(), object))
 	return tenant, namespace
 }
 
 // member is the kubeconfig of a user whose only rights are those of a member.
 func member(t testing.TB, user, namespace, clusterRole string) string {
 	t.Helper()
-	must(t, env.Client.Create(t.Context(), &rbacv1.RoleBinding{
+	must(t, env().Client.Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "member-"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: clusterRole},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
 	testenv.Eventually(t, func() error { return mayList(t, user, namespace) }) // the API server's authorizer lags behind
-	_, kubeconfig, err := env.UserConfig(user)
+	_, kubeconfig, err := env().UserConfig(user)
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	must(t, os.WriteFile(file, kubeconfig, 0o600))
@@ -154,7 +154,7 @@ func mayList(t testing.TB, user, namespace string) error {
 			Namespace: namespace, Verb: "list", Group: v1alpha1.SchemeGroupVersion.Group, Resource: "apitokens",
 		},
 	}}
-	if err := env.Client.Create(t.Context(), review); err != nil {
+	if err := env().Client.Create(t.Context(), review); err != nil {
 		return err
 	}
 	if !review.Status.Allowed {
@@ -182,9 +182,9 @@ type proxy struct {
 // kubeconfig starts the proxy and returns the kubeconfig that leads to it.
 func (p proxy) kubeconfig(t testing.TB) string {
 	t.Helper()
-	transport, err := rest.TransportFor(env.Config)
+	transport, err := rest.TransportFor(env().Config)
 	must(t, err)
-	target, _, err := rest.DefaultServerUrlFor(env.Config)
+	target, _, err := rest.DefaultServerUrlFor(env().Config)
 	must(t, err)
 	server := httptest.NewServer(p.handler(target, transport))
 	t.Cleanup(server.Close)
@@ -244,7 +244,7 @@ func manage(t testing.TB, namespace, name string, status func(*v1alpha1.ApiToken
 func manageOther(t testing.TB, namespace, name, id string, status func(*v1alpha1.ApiToken)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	watch, err := env.Client.Watch(ctx, &v1alpha1.ApiTokenList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
+	watch, err := env().Client.Watch(ctx, &v1alpha1.ApiTokenList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
 	must(t, err)
 	done := make(chan struct{})
 	go func() {
@@ -255,7 +255,7 @@ func manageOther(t testing.TB, namespace, name, id string, status func(*v1alpha1
 				continue
 			}
 			status(object)
-			if err := env.Client.Status().Update(ctx, object); err != nil && ctx.Err() == nil {
+			if err := env().Client.Status().Update(ctx, object); err != nil && ctx.Err() == nil {
 				t.Errorf("write the status: %v", err)
 			}
 			return
@@ -291,7 +291,7 @@ func setActive(object *v1alpha1.ApiToken, status metav1.ConditionStatus, reason,
 func getToken(t testing.TB, namespace, name string) *v1alpha1.ApiToken {
 	t.Helper()
 	object := &v1alpha1.ApiToken{}
-	must(t, env.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, object))
+	must(t, env().Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, object))
 	return object
 }
 
@@ -302,21 +302,21 @@ func applyToken(t testing.TB, namespace, name string, change ...func(*v1alpha1.A
 	for _, f := range change {
 		f(object)
 	}
-	must(t, env.Client.Create(t.Context(), object))
+	must(t, env().Client.Create(t.Context(), object))
 	return object
 }
 
 func setStatus(t testing.TB, object *v1alpha1.ApiToken, status func(*v1alpha1.ApiToken)) {
 	t.Helper()
 	status(object)
-	must(t, env.Client.Status().Update(t.Context(), object))
+	must(t, env().Client.Status().Update(t.Context(), object))
 }
 
 // mustHaveNone fails the test if the namespace has an ApiToken.
 func mustHaveNone(t testing.TB, namespace string) {
 	t.Helper()
 	list := &v1alpha1.ApiTokenList{}
-	must(t, env.Client.List(t.Context(), list, client.InNamespace(namespace)))
+	must(t, env().Client.List(t.Context(), list, client.InNamespace(namespace)))
 	if len(list.Items) != 0 {
 		t.Errorf("%d ApiTokens were created", len(list.Items))
 	}

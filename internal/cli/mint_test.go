@@ -260,7 +260,7 @@ func TestDeletedWhileWaiting(t *testing.T) {
 	kubeconfig := proxy{handle: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/apitokens/ci") {
 			object := &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "ci"}}
-			if err := env.Client.Delete(r.Context(), object); client.IgnoreNotFound(err) != nil {
+			if err := env().Client.Delete(r.Context(), object); client.IgnoreNotFound(err) != nil {
 				t.Error(err)
 			}
 		}

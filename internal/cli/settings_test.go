@@ -54,7 +54,7 @@ func settingsSite(t *testing.T, status func(*v1alpha1.ApiToken)) *site {
 func (s *site) manage(t *testing.T, status func(*v1alpha1.ApiToken)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	watch, err := env.Client.Watch(ctx, &v1alpha1.ApiTokenList{}, client.InNamespace(s.namespace))
+	watch, err := env().Client.Watch(ctx, &v1alpha1.ApiTokenList{}, client.InNamespace(s.namespace))
 	must(t, err)
 	done := make(chan struct{})
 	go func() {
@@ -65,7 +65,7 @@ func (s *site) manage(t *testing.T, status func(*v1alpha1.ApiToken)) {
 				continue
 			}
 			status(object)
-			if err := env.Client.Status().Update(ctx, object); err != nil && ctx.Err() == nil {
+			if err := env().Client.Status().Update(ctx, object); err != nil && ctx.Err() == nil {
 				t.Errorf("write the status: %v", err)
 			}
 			s.mu.Lock()
@@ -85,7 +85,7 @@ func (s *site) exchange(t *testing.T, w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.posted = append(s.posted, r.PostFormValue("token"))
-	if err := env.Client.Delete(r.Context(), s.made); err != nil {
+	if err := env().Client.Delete(r.Context(), s.made); err != nil {
 		t.Errorf("delete the ApiToken: %v", err)
 	}
 }
@@ -279,7 +279,7 @@ func TestSettingsWhoseBrowserFails(t *testing.T) {
 	if found := regexp.MustCompile(token.Pattern("lk")).FindAllString(string(page), -1); len(found) != 1 || token.DigestOf(s.tenant, found[0]).String() != made.Spec.Credential.Digest {
 		t.Errorf("the page is %s %s", response.Status, page)
 	}
-	must(t, env.Client.Delete(t.Context(), made))
+	must(t, env().Client.Delete(t.Context(), made))
 	mustExit(t, command.Wait(), 0)
 	if !strings.Contains(stderr.String(), "could not be opened: "+script+": exit status 3") {
 		t.Errorf("stderr = %s", stderr)
@@ -348,7 +348,7 @@ func TestSettingsUsage(t *testing.T) {
 func TestTenantsAreCompleted(t *testing.T) {
 	tenant, _ := newTenant(t)
 	object := &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: tenant}, Spec: v1alpha1.TenantSpec{DisplayName: "Acme\x1b Ltd"}}
-	if err := env.Client.Create(t.Context(), object); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := env().Client.Create(t.Context(), object); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 	r := latchkey(t, "", "__complete", "--kubeconfig", proxy{}.kubeconfig(t), "settings", "").mustSucceed(t)

@@ -26,7 +26,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	os.Exit(testenv.Run(m, &env, controlplane.Options{}))
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // connections of its own, so that closing them leaves nothing behind.
 func apiserverConfig(t *testing.T) (*rest.Config, *http.Transport) {
 	t.Helper()
-	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", time.Hour)
+	config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", time.Hour)
 	directorytest.Must(t, err)
 	tlsConfig, err := rest.TLSConfigFor(config)
 	directorytest.Must(t, err)
@@ -83,9 +83,9 @@ func wantNoneLeft(t *testing.T, transport *http.Transport, before goleak.Option)
 
 func create(t *testing.T, object client.Object) {
 	t.Helper()
-	directorytest.Must(t, env.Client.Create(t.Context(), object))
+	directorytest.Must(t, env().Client.Create(t.Context(), object))
 	t.Cleanup(func() {
-		if err := client.IgnoreNotFound(env.Client.Delete(context.Background(), object)); err != nil {
+		if err := client.IgnoreNotFound(env().Client.Delete(context.Background(), object)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -94,12 +94,12 @@ func create(t *testing.T, object client.Object) {
 // createTenant makes an accepted Tenant with its namespace, as the manager would.
 func createTenant(t *testing.T, name string) *v1alpha1.Tenant {
 	t.Helper()
-	directorytest.Must(t, client.IgnoreAlreadyExists(env.Client.Create(t.Context(),
+	directorytest.Must(t, client.IgnoreAlreadyExists(env().Client.Create(t.Context(),
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: directorytest.Namespace(name)}})))
 	tenant := directorytest.Tenant(name)
 	create(t, tenant)
 	tenant.Status.Namespace = directorytest.Namespace(name)
-	directorytest.Must(t, env.Client.Status().Update(t.Context(), tenant))
+	directorytest.Must(t, env().Client.Status().Update(t.Context(), tenant))
 	return tenant
 }
 
@@ -112,7 +112,7 @@ func createIssued(t *testing.T, tenant string, change func(*corev1.Secret)) *dir
 	i.ApiToken.UID = ""
 	create(t, i.ApiToken)
 	i.ApiToken.Status = status
-	directorytest.Must(t, env.Client.Status().Update(t.Context(), i.ApiToken))
+	directorytest.Must(t, env().Client.Status().Update(t.Context(), i.ApiToken))
 	i.Record.UID = i.ApiToken.UID
 	secret := i.Secret()
 	change(secret)
@@ -172,21 +172,21 @@ func TestRunFollowsTheCluster(t *testing.T) {
 	}
 
 	late.ApiToken.Spec.Revoked = true
-	directorytest.Must(t, env.Client.Update(t.Context(), late.ApiToken))
+	directorytest.Must(t, env().Client.Update(t.Context(), late.ApiToken))
 	wantVerdict(t, d, late, policy.Revoked)
-	directorytest.Must(t, env.Client.Delete(t.Context(), early.ApiToken))
+	directorytest.Must(t, env().Client.Delete(t.Context(), early.ApiToken))
 	wantVerdict(t, d, early, policy.Unknown)
 
 	tenant.Spec.Suspended = true
-	directorytest.Must(t, env.Client.Update(t.Context(), tenant))
+	directorytest.Must(t, env().Client.Update(t.Context(), tenant))
 	testenv.Eventually(t, func() error {
 		if got, ok := d.Tenant("acme"); !ok || !got.Suspended {
 			return errors.New("the tenant is not suspended")
 		}
 		return nil
 	})
-	directorytest.Must(t, env.Client.Delete(t.Context(), tenant))
-	directorytest.Must(t, env.Client.Delete(t.Context(), api))
+	directorytest.Must(t, env().Client.Delete(t.Context(), tenant))
+	directorytest.Must(t, env().Client.Delete(t.Context(), api))
 	testenv.Eventually(t, func() error {
 		if got := d.Count(); got.Tenants != 0 || got.APIs != 0 {
 			return fmt.Errorf("the directory holds %+v", got)
@@ -200,14 +200,14 @@ func TestRunTakesAnApiTokenBeingDeletedForGone(t *testing.T) {
 	createTenant(t, "acme")
 	i := createIssued(t, "acme", unchanged)
 	i.ApiToken.Finalizers = []string{"example.com/hold"}
-	directorytest.Must(t, env.Client.Update(t.Context(), i.ApiToken))
+	directorytest.Must(t, env().Client.Update(t.Context(), i.ApiToken))
 	d := run(t, slog.New(slog.DiscardHandler), v1alpha1.RecordsNamespace)
 	wantVerdict(t, d, i, policy.Works)
-	directorytest.Must(t, env.Client.Delete(t.Context(), i.ApiToken))
+	directorytest.Must(t, env().Client.Delete(t.Context(), i.ApiToken))
 	wantVerdict(t, d, i, policy.Unknown)
-	directorytest.Must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.ApiToken), i.ApiToken))
+	directorytest.Must(t, env().Client.Get(t.Context(), client.ObjectKeyFromObject(i.ApiToken), i.ApiToken))
 	i.ApiToken.Finalizers = nil
-	directorytest.Must(t, env.Client.Update(t.Context(), i.ApiToken))
+	directorytest.Must(t, env().Client.Update(t.Context(), i.ApiToken))
 }
 
 // A feed that is not permitted keeps the directory from being synced.

@@ -226,7 +226,7 @@ func beat(t *testing.T) {
 		for n := 0; ctx.Err() == nil; n++ {
 			for _, object := range []client.Object{tenant, issued.ApiToken, secret, api, document} {
 				patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/beat":"%d"}}}`, n)
-				if err := env.Client.Patch(ctx, object.DeepCopyObject().(client.Object), client.RawPatch(types.MergePatchType, patch)); err != nil && ctx.Err() == nil {
+				if err := env().Client.Patch(ctx, object.DeepCopyObject().(client.Object), client.RawPatch(types.MergePatchType, patch)); err != nil && ctx.Err() == nil {
 					t.Errorf("beat of %T: %v", object, err)
 					return
 				}
@@ -295,7 +295,7 @@ func TestClusterIsLostAndFound(t *testing.T) {
 			lost := time.Now()
 			l.set(mode)
 			revoked.ApiToken.Spec.Revoked = true
-			directorytest.Must(t, env.Client.Update(t.Context(), revoked.ApiToken))
+			directorytest.Must(t, env().Client.Update(t.Context(), revoked.ApiToken))
 			testenv.Eventually(t, func() error { // nothing comes any more
 				if age := d.Ages()["apitokens"]; age < shortBound/2 {
 					return fmt.Errorf("age %s", age)
@@ -343,7 +343,7 @@ func TestFrozenWatch(t *testing.T) {
 	l.set(frozen)
 	for _, i := range []*directorytest.Issued{first, second} {
 		i.ApiToken.Spec.Revoked = true
-		directorytest.Must(t, env.Client.Update(t.Context(), i.ApiToken))
+		directorytest.Must(t, env().Client.Update(t.Context(), i.ApiToken))
 		wantVerdict(t, d, i, policy.Revoked)
 	}
 	third := createIssued(t, "acme", unchanged)

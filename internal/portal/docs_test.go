@@ -123,9 +123,9 @@ func documentationIsRevalidated(t *testing.T, i *installation) {
 func documentationFollowsItsSources(t *testing.T, i *installation) {
 	source := &corev1.ConfigMap{}
 	key := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: i.api.Spec.OpenAPI.ConfigMap.Name}
-	must(t, env.Client.Get(t.Context(), key, source))
+	must(t, env().Client.Get(t.Context(), key, source))
 	source.Data["openapi.yaml"] = strings.ReplaceAll(openDocument, "/orders", "/parcels")
-	must(t, env.Client.Update(t.Context(), source))
+	must(t, env().Client.Update(t.Context(), source))
 	testenv.Eventually(t, func() error {
 		n, page := i.documentOf("acme", specYAML), i.call("acme", http.MethodGet, "/docs", "").body
 		if n.Get("paths").Get("/parcels") == nil || n.Get("paths").Get("/orders") != nil || !strings.Contains(page, "/api/v1/parcels") {
@@ -134,9 +134,9 @@ func documentationFollowsItsSources(t *testing.T, i *installation) {
 		return nil
 	})
 	testenv.Eventually(t, func() error {
-		must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
+		must(t, env().Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
 		i.api.Spec.OpenAPI.AllowAnonymousOperations = false
-		return env.Client.Update(t.Context(), i.api)
+		return env().Client.Update(t.Context(), i.api)
 	})
 	testenv.Eventually(t, func() error {
 		if got := i.documentOf("acme", specJSON).Resolve("/paths/~1status/get/security"); string(got.JSON().Prefix) != `[{"latchkeyToken":[]}]`+"\n" {
@@ -164,7 +164,7 @@ func TestDocumentationOfTwoAPIs(t *testing.T) {
 	create(t, &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "initech"}, Spec: v1alpha1.TenantSpec{
 		PublicApi: "partners", Namespace: namespaceOf(t, "initech"), Members: []v1alpha1.Member{{Kind: v1alpha1.MemberUser, Name: "grace"}},
 	}})
-	must(t, client.IgnoreAlreadyExists(env.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+	must(t, client.IgnoreAlreadyExists(env().Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: namespaceOf(t, "initech"), Labels: map[string]string{v1alpha1.LabelAllowTenant: "initech"},
 	}})))
 	i.awaitDocument()

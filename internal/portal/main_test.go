@@ -44,7 +44,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
@@ -139,7 +139,7 @@ func start(t *testing.T, i *installation, mutate ...func(*v1alpha1.PublicApi)) *
 		create(t, &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.TenantSpec{
 			Namespace: namespaceOf(t, name), Members: []v1alpha1.Member{{Kind: v1alpha1.MemberUser, Name: "grace"}},
 		}})
-		must(t, client.IgnoreAlreadyExists(env.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		must(t, client.IgnoreAlreadyExists(env().Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			Name: namespaceOf(t, name), Labels: map[string]string{v1alpha1.LabelAllowTenant: name},
 		}})))
 	}
@@ -164,7 +164,7 @@ func namespaceOf(t *testing.T, tenant string) string {
 func (i *installation) startManager() {
 	i.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	config, err := env.ServiceAccountConfig(ctx, v1alpha1.SystemNamespace, "latchkey-manager", time.Hour)
+	config, err := env().ServiceAccountConfig(ctx, v1alpha1.SystemNamespace, "latchkey-manager", time.Hour)
 	must(i.t, err)
 	manager, err := controllers.NewManager(ctx, config, controllers.Options{
 		Tenant: tenant.Config{
@@ -189,7 +189,7 @@ func (i *installation) startManager() {
 func (i *installation) startServer() {
 	i.t.Helper()
 	logger := slog.New(slog.NewJSONHandler(i.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	config, err := env.ServiceAccountConfig(i.t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", time.Hour)
+	config, err := env().ServiceAccountConfig(i.t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", time.Hour)
 	must(i.t, err)
 	view := directory.New(logger)
 	config.Wrap(i.losing)
@@ -389,7 +389,7 @@ func (i *installation) make(tenant, name string, spec v1alpha1.ApiTokenSpec) (pl
 	must(i.t, err)
 	i.remember(minted.Reveal())
 	spec.Credential = &v1alpha1.Credential{ID: minted.ID(), Digest: minted.Digest(tenant).String(), IssuedAt: metav1.NewTime(time.Now().Add(-5 * time.Second).UTC().Truncate(time.Second))}
-	must(i.t, env.Client.Create(i.t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i.t, tenant), Name: name}, Spec: spec}))
+	must(i.t, env().Client.Create(i.t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i.t, tenant), Name: name}, Spec: spec}))
 	i.works(tenant, minted.Reveal())
 	return minted.Reveal()
 }
@@ -420,7 +420,7 @@ func (i *installation) ended(tenant, plaintext, code string) {
 func (i *installation) stored(tenant, name string) *v1alpha1.ApiToken {
 	i.t.Helper()
 	object := &v1alpha1.ApiToken{}
-	must(i.t, env.Client.Get(i.t.Context(), client.ObjectKey{Namespace: namespaceOf(i.t, tenant), Name: name}, object))
+	must(i.t, env().Client.Get(i.t.Context(), client.ObjectKey{Namespace: namespaceOf(i.t, tenant), Name: name}, object))
 	return object
 }
 
@@ -442,20 +442,20 @@ func (i *installation) workload(tenant, name, audience string, verbs ...string) 
 	i.t.Helper()
 	namespace := namespaceOf(i.t, tenant)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	must(i.t, client.IgnoreAlreadyExists(env.Client.Create(i.t.Context(), account)))
+	must(i.t, client.IgnoreAlreadyExists(env().Client.Create(i.t.Context(), account)))
 	if len(verbs) > 0 {
-		must(i.t, env.Client.Create(i.t.Context(), &rbacv1.Role{
+		must(i.t, env().Client.Create(i.t.Context(), &rbacv1.Role{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"latchkey.dev"}, Resources: []string{"apitokens"}, Verbs: verbs}},
 		}))
-		must(i.t, env.Client.Create(i.t.Context(), &rbacv1.RoleBinding{
+		must(i.t, env().Client.Create(i.t.Context(), &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 			Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: name}},
 		}))
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: new(int64(600))}}
-	must(i.t, env.Client.SubResource("token").Create(i.t.Context(), account, request))
+	must(i.t, env().Client.SubResource("token").Create(i.t.Context(), account, request))
 	i.remember(request.Status.Token)
 	return request.Status.Token
 }
@@ -465,8 +465,8 @@ func (i *installation) wantNoPlaintexts() {
 	var objects v1alpha1.ApiTokenList
 	var records corev1.SecretList
 	ctx := context.Background()
-	must(i.t, env.Client.List(ctx, &objects))
-	must(i.t, env.Client.List(ctx, &records, client.InNamespace(v1alpha1.RecordsNamespace)))
+	must(i.t, env().Client.List(ctx, &objects))
+	must(i.t, env().Client.List(ctx, &records, client.InNamespace(v1alpha1.RecordsNamespace)))
 	for what, text := range map[string]string{
 		"the log": i.logs.String(), "what reached the backend": strings.Join(i.reached, "\n"),
 		"an ApiToken": dump(objects), "a record": dump(records),
@@ -506,8 +506,8 @@ func dump(v any) string {
 
 func create(t *testing.T, object client.Object) {
 	t.Helper()
-	must(t, env.Client.Create(t.Context(), object))
-	t.Cleanup(func() { must(t, client.IgnoreNotFound(env.Client.Delete(context.Background(), object))) })
+	must(t, env().Client.Create(t.Context(), object))
+	t.Cleanup(func() { must(t, client.IgnoreNotFound(env().Client.Delete(context.Background(), object))) })
 }
 
 func must(t *testing.T, err error) {

@@ -201,7 +201,7 @@ func TestTheCallingToken(t *testing.T) {
 	// Off unless the policy allows it.
 	off := i.make("acme", "off", v1alpha1.ApiTokenSpec{})
 	forbid := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"tokenPolicy":{"selfRotation":"Forbidden"}}}`))
-	must(t, env.Client.Patch(t.Context(), i.api, forbid))
+	must(t, env().Client.Patch(t.Context(), i.api, forbid))
 	testenv.Eventually(t, func() error {
 		a := i.call("acme", http.MethodPost, "/api/v1/token/rotate", off)
 		if a.status == http.StatusOK { // the change has not arrived yet
@@ -329,9 +329,9 @@ func TestListing(t *testing.T) {
 	same(t, "those with an owner who is gone, expiring soon", names("?ownerGone=true&expiringWithinDays=3"), nil)
 	same(t, "those against the policy", names("?violatesPolicy=true"), nil)
 	testenv.Eventually(t, func() error {
-		must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
+		must(t, env().Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
 		i.api.Spec.TokenPolicy.DefaultLifetime, i.api.Spec.TokenPolicy.MaxLifetime = lifetime(48*time.Hour), lifetime(48*time.Hour)
-		return env.Client.Update(t.Context(), i.api)
+		return env().Client.Update(t.Context(), i.api)
 	})
 	testenv.Eventually(t, func() error {
 		if got := names("?violatesPolicy=true"); !slices.Equal(got, []string{"a-caller", "c"}) {
@@ -345,7 +345,7 @@ func TestListing(t *testing.T) {
 		c.Status.PreviousCredential = c.Status.Credential.DeepCopy()
 		c.Status.PreviousCredential.ID, c.Status.PreviousCredential.LastUsedAt = "0000000000", new(metav1.Now())
 		c.Status.PreviousCredential.Digest = "sha256:" + strings.Repeat("0", 64)
-		return env.Client.Status().Update(t.Context(), c)
+		return env().Client.Status().Update(t.Context(), c)
 	})
 	same(t, "those whose predecessor is in use", names("?previousInUse=true"), []string{"c"})
 	month := time.Now().Add(-30 * 24 * time.Hour)
@@ -354,7 +354,7 @@ func TestListing(t *testing.T) {
 			o := i.stored("acme", name)
 			o.Status.UseRecordedSince, o.Status.Credential.IssuedAt = new(metav1.NewTime(month)), new(metav1.NewTime(month))
 			o.Status.Credential.LastUsedAt, o.Status.PreviousCredential = lastUsed, nil
-			return env.Client.Status().Update(t.Context(), o)
+			return env().Client.Status().Update(t.Context(), o)
 		})
 	}
 	same(t, "those idle for 29 days", names("?idleDays=29"), []string{"b", "c"})
@@ -416,7 +416,7 @@ func TestWorkloads(t *testing.T) {
 	}
 	// An expired one is refused by the clock, without asking the cluster, which has
 	// not seen it expire.
-	kubernetes, err := portal.NewClient(env.Config)
+	kubernetes, err := portal.NewClient(env().Config)
 	must(t, err)
 	for later, want := range map[time.Duration]*problem.Problem{0: nil, time.Hour: problem.TokenInvalid} {
 		logger := slog.New(slog.DiscardHandler)

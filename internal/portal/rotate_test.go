@@ -22,7 +22,7 @@ func (i *installation) change(tenant, name string, mutate func(*v1alpha1.ApiToke
 	testenv.Eventually(i.t, func() error {
 		object := i.stored(tenant, name)
 		mutate(object)
-		return env.Client.Update(i.t.Context(), object)
+		return env().Client.Update(i.t.Context(), object)
 	})
 }
 
@@ -32,7 +32,7 @@ func TestUndecidedRotationIsHandedOut(t *testing.T) {
 	i := install(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.MaxPerTenant = 2 })
 	caller := i.make("acme", "caller", v1alpha1.ApiTokenSpec{Scopes: manages, Lifetime: lifetime(time.Hour)})
 	i.make("acme", "second", v1alpha1.ApiTokenSpec{})
-	must(t, env.Client.Create(t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(t, "acme"), Name: "third"}}))
+	must(t, env().Client.Create(t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(t, "acme"), Name: "third"}}))
 	third := i.call("acme", http.MethodPost, tokens+"/third/rotate", caller).issued(i, http.StatusAccepted)
 	if third.Token.Active || third.Token.Reason != v1alpha1.ReasonPolicyViolation {
 		t.Errorf("it is %+v", third.Token)

@@ -69,7 +69,7 @@ func (i *installation) fill(tenant string) {
 	t.Helper()
 	i.make(tenant, "ci", v1alpha1.ApiTokenSpec{Description: "what a job does", Scopes: []string{"orders:read", "orders:write"}})
 	var list v1alpha1.ApiTokenList
-	must(t, env.Client.List(t.Context(), &list, client.InNamespace(namespaceOf(t, tenant))))
+	must(t, env().Client.List(t.Context(), &list, client.InNamespace(namespaceOf(t, tenant))))
 	mold := list.Items[slices.IndexFunc(list.Items, func(o v1alpha1.ApiToken) bool { return o.Name == "ci" })]
 	begun := time.Now().Add(-2 * time.Hour)
 	list.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "ApiTokenList"}

@@ -141,9 +141,9 @@ func TestSettingsOfATenantMadeAnew(t *testing.T) {
 	v.get("/settings").page(http.StatusOK)
 
 	acme := &v1alpha1.Tenant{}
-	must(t, env.Client.Get(t.Context(), client.ObjectKey{Name: "acme"}, acme))
-	must(t, env.Client.Delete(t.Context(), acme))
-	must(t, env.Client.Create(t.Context(), &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: acme.Spec}))
+	must(t, env().Client.Get(t.Context(), client.ObjectKey{Name: "acme"}, acme))
+	must(t, env().Client.Delete(t.Context(), acme))
+	must(t, env().Client.Create(t.Context(), &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: acme.Spec}))
 	cookie := "__Host-latchkey-session=" + v.cookies["__Host-latchkey-session"]
 	testenv.Eventually(t, func() error {
 		if a := i.call("acme", http.MethodGet, "/settings", "", "", "Cookie", cookie); a.status != http.StatusSeeOther {

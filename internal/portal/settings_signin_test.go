@@ -128,7 +128,7 @@ func TestSettingsByProvider(t *testing.T) {
 	provider, change := withProvider(t, signintest.User{Name: "grace", FullName: "Grace Hopper"}, signintest.User{Name: "victor"}, signintest.User{Name: "mallory"}, signintest.User{Name: "team", Groups: []string{"admins"}})
 	i := installWith(t, change)
 	grant := func(name, role string, subject rbacv1.Subject) {
-		must(t, client.IgnoreAlreadyExists(env.Client.Create(t.Context(), &rbacv1.RoleBinding{
+		must(t, client.IgnoreAlreadyExists(env().Client.Create(t.Context(), &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(t, "acme"), Name: name},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}, Subjects: []rbacv1.Subject{subject},
 		})))
@@ -261,9 +261,9 @@ func TestSettingsTokenSignInDenied(t *testing.T) {
 	v.enter("ticket", "grace")
 	second := i.ticket("acme", "second", "grace")
 	testenv.Eventually(t, func() error {
-		must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
+		must(t, env().Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
 		i.api.Spec.Settings.TokenSignIn = v1alpha1.TokenSignInDeny
-		return env.Client.Update(t.Context(), i.api)
+		return env().Client.Update(t.Context(), i.api)
 	})
 	testenv.Eventually(t, func() error {
 		if a := v.get("/settings"); a.status != http.StatusSeeOther {

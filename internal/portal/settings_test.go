@@ -31,7 +31,7 @@ func TestSettingsStory(t *testing.T) {
 	v.get("/settings/tokens/ci?x=1").leads("/settings/sign-in?return=%2Fsettings%2Ftokens%2Fci%3Fx%3D1")
 	v.get("/settings/sign-in").page(http.StatusOK, "Sign in")
 	v.enter("ticket", "grace")
-	err := env.Client.Get(t.Context(), client.ObjectKey{Namespace: namespaceOf(t, "acme"), Name: "ticket"}, &v1alpha1.ApiToken{})
+	err := env().Client.Get(t.Context(), client.ObjectKey{Namespace: namespaceOf(t, "acme"), Name: "ticket"}, &v1alpha1.ApiToken{})
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("the token that signed in is still there: %v", err)
 	}
@@ -109,7 +109,7 @@ func TestSettingsIssueAndRegenerate(t *testing.T) {
 	i := install(t)
 	v := i.visitor("acme")
 	v.enter("ticket", "grace")
-	must(t, env.Client.Create(t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(t, "acme"), Name: "waiting"}}))
+	must(t, env().Client.Create(t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(t, "acme"), Name: "waiting"}}))
 	testenv.Eventually(t, func() error {
 		if a := v.get("/settings/tokens/waiting"); !strings.Contains(a.body, "kubectl latchkey issue waiting") {
 			return fmt.Errorf("%s", a.body)
@@ -145,7 +145,7 @@ func TestSettingsFormErrors(t *testing.T) {
 	form.Set("owner", "ada")
 	form.Set("addresses", "")
 	v.post("/settings/tokens", form).revealsNothing().page(http.StatusUnprocessableEntity, "at most 10 days from now", `value="nightly-export"`, `value="2099-01-01"`)
-	if !apierrors.IsNotFound(env.Client.Get(t.Context(), client.ObjectKey{Namespace: namespaceOf(t, "acme"), Name: "nightly-export"}, &v1alpha1.ApiToken{})) {
+	if !apierrors.IsNotFound(env().Client.Get(t.Context(), client.ObjectKey{Namespace: namespaceOf(t, "acme"), Name: "nightly-export"}, &v1alpha1.ApiToken{})) {
 		t.Error("the token was made")
 	}
 	form.Set("unknown", "1")
@@ -214,7 +214,7 @@ func (i *installation) trespasses() map[string]url.Values {
 func (i *installation) onlyVictim() {
 	i.t.Helper()
 	var all v1alpha1.ApiTokenList
-	must(i.t, env.Client.List(i.t.Context(), &all, client.InNamespace(namespaceOf(i.t, "acme"))))
+	must(i.t, env().Client.List(i.t.Context(), &all, client.InNamespace(namespaceOf(i.t, "acme"))))
 	if len(all.Items) != 1 || all.Items[0].Spec.Revoked {
 		i.t.Errorf("the tenant's tokens are now %+v", all.Items)
 	}
@@ -316,9 +316,9 @@ func TestSettingsSuspended(t *testing.T) {
 	i.works("acme", v.post("/settings/tokens", newForm("ci")).reveals(i))
 	testenv.Eventually(t, func() error {
 		acme := &v1alpha1.Tenant{}
-		must(t, env.Client.Get(t.Context(), client.ObjectKey{Name: "acme"}, acme))
+		must(t, env().Client.Get(t.Context(), client.ObjectKey{Name: "acme"}, acme))
 		acme.Spec.Suspended = true
-		return env.Client.Update(t.Context(), acme)
+		return env().Client.Update(t.Context(), acme)
 	})
 	testenv.Eventually(t, func() error {
 		if a := v.get("/settings"); a.status != http.StatusOK || !strings.Contains(a.body, "This account is suspended") {

@@ -53,7 +53,7 @@ func (i *installation) awaitDocument() {
 	testenv.Eventually(i.t, func() error {
 		a := i.call("acme", http.MethodGet, "/api/v1/openapi.json", "")
 		if a.status != http.StatusOK {
-			must(i.t, env.Client.Get(i.t.Context(), client.ObjectKeyFromObject(i.api), i.api))
+			must(i.t, env().Client.Get(i.t.Context(), client.ObjectKeyFromObject(i.api), i.api))
 			return fmt.Errorf("%d %s %+v", a.status, a.body, i.api.Status.Conditions)
 		}
 		return nil
@@ -85,9 +85,9 @@ func TestUnauthenticatedSurface(t *testing.T) {
 	change := func(visibility v1alpha1.DocsVisibility, status int) {
 		t.Helper()
 		testenv.Eventually(t, func() error {
-			must(t, client.IgnoreNotFound(env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api)))
+			must(t, client.IgnoreNotFound(env().Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api)))
 			i.api.Spec.Docs.Visibility, i.api.Spec.OpenAPI.AllowAnonymousOperations = visibility, false
-			return env.Client.Update(t.Context(), i.api)
+			return env().Client.Update(t.Context(), i.api)
 		})
 		testenv.Eventually(t, func() error {
 			if a := i.call("acme", http.MethodGet, "/docs", ""); a.status != status {
@@ -106,9 +106,9 @@ func TestUnauthenticatedSurface(t *testing.T) {
 	// With CORS, preflights are answered before anything is known of who calls, as
 	// browsers want it (Fetch standard, section 3.3.2), and with nothing but CORS' headers.
 	testenv.Eventually(t, func() error {
-		must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
+		must(t, env().Client.Get(t.Context(), client.ObjectKeyFromObject(i.api), i.api))
 		i.api.Spec.CORS = &v1alpha1.CORS{AllowedOrigins: []string{"https://evil.example"}}
-		return env.Client.Update(t.Context(), i.api)
+		return env().Client.Update(t.Context(), i.api)
 	})
 	testenv.Eventually(t, func() error {
 		if status := i.bare(http.MethodOptions, "/api/v1/orders"); status != http.StatusNoContent {

@@ -156,7 +156,7 @@ func (i *installation) ticket(tenant, name, user string) (plaintext string) {
 	minted, err := token.Mint(v1alpha1.DefaultTokenPrefix)
 	must(i.t, err)
 	i.remember(minted.Reveal())
-	must(i.t, env.Client.Create(i.t.Context(), &v1alpha1.ApiToken{
+	must(i.t, env().Client.Create(i.t.Context(), &v1alpha1.ApiToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i.t, tenant), Name: name, Annotations: map[string]string{
 			v1alpha1.AnnotationCreatedBy: user, v1alpha1.AnnotationCreatedVia: v1alpha1.ViaSettings,
 		}},

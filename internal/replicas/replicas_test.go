@@ -20,7 +20,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	os.Exit(testenv.Run(m, &env, controlplane.Options{}))
@@ -114,17 +114,17 @@ func TestRunFollowsTheService(t *testing.T) {
 }
 
 func testRun(t *testing.T, account string) {
-	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, account, time.Hour)
+	config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, account, time.Hour)
 	must(t, err)
 	tlsConfig, err := rest.TLSConfigFor(config)
 	must(t, err)
 	transport := &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
 	config.Transport, config.TLSClientConfig = transport, rest.TLSClientConfig{}
 	first := endpoints("first", discoveryv1.AddressTypeIPv4, new(true), "10.0.0.1", "10.0.0.2")
-	must(t, env.Client.Create(t.Context(), first))
+	must(t, env().Client.Create(t.Context(), first))
 	foreign := endpoints("foreign", discoveryv1.AddressTypeIPv4, new(true), "10.0.1.1", "10.0.1.2", "10.0.1.3")
 	foreign.Labels[discoveryv1.LabelServiceName] = "another"
-	must(t, env.Client.Create(t.Context(), foreign))
+	must(t, env().Client.Create(t.Context(), foreign))
 	before := goleak.IgnoreCurrent()
 	counter := replicas.New()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -132,13 +132,13 @@ func testRun(t *testing.T, account string) {
 	go func() { ended <- counter.Run(ctx, config, v1alpha1.SystemNamespace, service) }()
 	wantCount(t, counter, 2)
 	second := endpoints("second", discoveryv1.AddressTypeIPv4, new(true), "10.0.0.3")
-	must(t, env.Client.Create(t.Context(), second))
+	must(t, env().Client.Create(t.Context(), second))
 	wantCount(t, counter, 3)
 	second.Endpoints[0].Conditions.Ready = new(false)
-	must(t, env.Client.Update(t.Context(), second))
+	must(t, env().Client.Update(t.Context(), second))
 	wantCount(t, counter, 2)
 	for _, s := range []*discoveryv1.EndpointSlice{first, second, foreign} {
-		must(t, env.Client.Delete(t.Context(), s))
+		must(t, env().Client.Delete(t.Context(), s))
 	}
 	wantCount(t, counter, 1)
 	cancel()

@@ -40,7 +40,7 @@ func (c *counted) PatchStatus(ctx context.Context, namespace, name string, patch
 func TestTwoReplicasInACluster(t *testing.T) {
 	const tokens = 1000
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "tenant-usage"}}
-	if err := env.Client.Create(t.Context(), namespace); err != nil {
+	if err := env().Client.Create(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
 	all := make([]*directory.Token, tokens)
@@ -55,7 +55,7 @@ func TestTwoReplicasInACluster(t *testing.T) {
 	if err := making.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", time.Hour)
+	config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestTwoReplicasInACluster(t *testing.T) {
 	clock.Step(31 * time.Minute)
 	flush(tokens, "an hour later")
 	var list v1alpha1.ApiTokenList
-	if err := env.Client.List(t.Context(), &list, client.InNamespace(namespace.Name)); err != nil {
+	if err := env().Client.List(t.Context(), &list, client.InNamespace(namespace.Name)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range list.Items {
@@ -105,14 +105,14 @@ func TestTwoReplicasInACluster(t *testing.T) {
 
 func createIssued(ctx context.Context, namespace, name string) (*directory.Token, error) {
 	object := &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	if err := env.Client.Create(ctx, object); err != nil {
+	if err := env().Client.Create(ctx, object); err != nil {
 		return nil, err
 	}
 	digest := digestOf(name)
 	object.Status = v1alpha1.ApiTokenStatus{ObservedGeneration: 1, Credential: &v1alpha1.IssuedCredential{
 		ID: "0123456789", Digest: digest.String(), ExpiresAt: metav1.NewTime(start.Add(1000 * time.Hour)),
 	}}
-	if err := env.Client.Status().Update(ctx, object); err != nil {
+	if err := env().Client.Status().Update(ctx, object); err != nil {
 		return nil, err
 	}
 	return &directory.Token{Digest: digest, Tenant: "usage", Namespace: namespace, Name: name}, nil

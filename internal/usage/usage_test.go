@@ -29,7 +29,7 @@ import (
 )
 
 var (
-	env   testenv.Environment
+	env   func() *testenv.Environment
 	start = time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
 )
 

@@ -87,7 +87,7 @@ func (w *world) noted(t *testing.T, s *apiServer) (plaintext string) {
 	})
 	testenv.Eventually(t, func() error {
 		var list v1alpha1.ApiTokenList
-		if err := env.Client.List(t.Context(), &list); err != nil {
+		if err := env().Client.List(t.Context(), &list); err != nil {
 			return err
 		}
 		for i := range list.Items {

@@ -33,7 +33,7 @@ import (
 // multiply its memory and time.
 func build(t *testing.T, source string) (program string) {
 	t.Helper()
-	program = filepath.Join(env.Dir, path.Base(source))
+	program = filepath.Join(env().Dir, path.Base(source))
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, source)
 	cmd.Dir, cmd.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -35,7 +35,7 @@ const (
 	tenantCount = 50
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	code := testenv.Run(m, &env, controlplane.Options{})
@@ -79,7 +79,7 @@ func newWorld(t *testing.T) *world {
 		w.backend, err = wiretest.StartBackend()
 		must(t, err)
 		theWorld = w
-		access, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", 24*time.Hour)
+		access, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-apiserver", 24*time.Hour)
 		must(t, err)
 		w.kube, err = startKubeProxy(access)
 		must(t, err)
@@ -109,7 +109,7 @@ func host(tenant string) string { return tenant + "." + baseDomain }
 // populate stores what the manager would: the tests are about the API server.
 func (w *world) populate(t *testing.T) {
 	t.Helper()
-	must(t, env.Client.Create(t.Context(), directorytest.PublicApi("http://"+w.backend.Address())))
+	must(t, env().Client.Create(t.Context(), directorytest.PublicApi("http://"+w.backend.Address())))
 	w.tenants = []string{"acme", "globex"}
 	for n := len(w.tenants); n < tenantCount; n++ {
 		w.tenants = append(w.tenants, fmt.Sprintf("customer-%02d", n))
@@ -146,11 +146,11 @@ func (w *world) addTenant(t *testing.T, name string, changes ...func(*v1alpha1.T
 	}
 	status := tenant.Status
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: status.Namespace}}
-	if err := errors.Join(env.Client.Create(t.Context(), namespace), env.Client.Create(t.Context(), tenant)); err != nil {
+	if err := errors.Join(env().Client.Create(t.Context(), namespace), env().Client.Create(t.Context(), tenant)); err != nil {
 		return "", err
 	}
 	tenant.Status = status
-	if err := env.Client.Status().Update(t.Context(), tenant); err != nil {
+	if err := env().Client.Status().Update(t.Context(), tenant); err != nil {
 		return "", err
 	}
 	return issue(t, name, 24*time.Hour)
@@ -164,15 +164,15 @@ func issue(t *testing.T, tenant string, lifetime time.Duration, changes ...func(
 	}
 	status := i.ApiToken.Status
 	i.ApiToken.UID = ""
-	if err := env.Client.Create(t.Context(), i.ApiToken); err != nil {
+	if err := env().Client.Create(t.Context(), i.ApiToken); err != nil {
 		return "", err
 	}
 	i.ApiToken.Status = status
-	if err := env.Client.Status().Update(t.Context(), i.ApiToken); err != nil {
+	if err := env().Client.Status().Update(t.Context(), i.ApiToken); err != nil {
 		return "", err
 	}
 	i.Record.UID = i.ApiToken.UID
-	return i.Token.Reveal(), env.Client.Create(t.Context(), i.Secret())
+	return i.Token.Reveal(), env().Client.Create(t.Context(), i.Secret())
 }
 
 // kubeProxy is between the API server and kube-apiserver, and keeps what is called.
@@ -224,7 +224,7 @@ func (w *world) writeKubeconfig() (file string, err error) {
 	config.Clusters[name] = &clientcmdapi.Cluster{Server: w.kube.url}
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: name}
 	config.CurrentContext = name
-	file = filepath.Join(env.Dir, "apiserver.kubeconfig")
+	file = filepath.Join(env().Dir, "apiserver.kubeconfig")
 	return file, clientcmd.WriteToFile(*config, file)
 }
 

@@ -34,7 +34,7 @@ func (s *stage) expiringAccountToken(token string, works time.Duration) string {
 	payload, err = json.Marshal(claims)
 	must(s.t, err)
 	signed := parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload)
-	content, err := os.ReadFile(env.ServiceAccountKey())
+	content, err := os.ReadFile(env().ServiceAccountKey())
 	must(s.t, err)
 	block, _ := pem.Decode(content)
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
@@ -48,7 +48,7 @@ func (s *stage) expiringAccountToken(token string, works time.Duration) string {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-func anonymous() *rest.Config { return rest.AnonymousClientConfig(env.Config) }
+func anonymous() *rest.Config { return rest.AnonymousClientConfig(env().Config) }
 
 // whoAmI is how the API server answers to a request of the account's.
 func whoAmI(config *rest.Config) (status int, err error) {

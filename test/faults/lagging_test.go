@@ -25,7 +25,7 @@ const lagLimit = 150 * time.Second
 // connections: it answers pings, and says that nothing has changed. New connections are
 // led to the other, as by the Service of both.
 func apiServerLags(s *stage) {
-	toEtcd, err := link.New(strings.TrimPrefix(env.EtcdURL(), "http://"))
+	toEtcd, err := link.New(strings.TrimPrefix(env().EtcdURL(), "http://"))
 	must(s.t, err)
 	second := s.startSecondAPIServer(toEtcd.Address())
 	s.t.Cleanup(func() {
@@ -77,7 +77,7 @@ func (s *stage) startSecondAPIServer(etcd string) *secondAPIServer {
 		Path: s.apiServer.Args[0], Args: args, LogFile: filepath.Join(s.dir, "kube-apiserver-second.log"),
 	})
 	must(s.t, err)
-	client, err := rest.HTTPClientFor(env.Config)
+	client, err := rest.HTTPClientFor(env().Config)
 	must(s.t, err)
 	testenv.Eventually(s.t, func() error {
 		response, err := client.Get("https://" + second.address + "/readyz")

@@ -31,7 +31,7 @@ func managerKilled(s *stage) {
 	held := map[*manager]<-chan struct{}{}
 	var gateways []*link.Gateway
 	for _, name := range []string{"manager-3", "manager-4"} {
-		gateway, err := link.NewGateway(planeURL(), env.Config.CAData)
+		gateway, err := link.NewGateway(planeURL(), env().Config.CAData)
 		must(s.t, err)
 		s.t.Cleanup(gateway.Close)
 		m := s.startManager(name, s.access("latchkey-manager", name, gateway.Address(), gateway.CA()))

@@ -56,7 +56,7 @@ const frozenLimit = 75 * time.Second
 
 // muteWatches freezes what watches say on connections that live and answer pings.
 func muteWatches(s *stage) {
-	gateway, err := link.NewGateway(planeURL(), env.Config.CAData)
+	gateway, err := link.NewGateway(planeURL(), env().Config.CAData)
 	must(s.t, err)
 	s.t.Cleanup(gateway.Close)
 	r := s.prepareReplica("mute", s.program("apiserver"), gateway.Address(), gateway.CA())

@@ -161,7 +161,7 @@ func (s *stage) etcdLink() *link.Link {
 	if s.toEtcd != nil {
 		return s.toEtcd
 	}
-	l, err := link.New(strings.TrimPrefix(env.EtcdURL(), "http://"))
+	l, err := link.New(strings.TrimPrefix(env().EtcdURL(), "http://"))
 	must(s.t, err)
 	s.toEtcd = l
 	end := s.deaf(nil)
@@ -268,8 +268,8 @@ func etcdRestored(s *stage) {
 	must(s.t, s.etcd.Kill(s.t.Context()))
 	s.history.Span(history.Span{From: s.history.Now(), Rollback: rollback})
 	s.history.Span(history.Span{Token: lost.name, From: s.history.Now(), Refusals: []string{"token-invalid"}})
-	must(s.t, os.RemoveAll(env.EtcdDir()))
-	must(s.t, os.CopyFS(env.EtcdDir(), os.DirFS(s.snapshotDir())))
+	must(s.t, os.RemoveAll(env().EtcdDir()))
+	must(s.t, os.CopyFS(env().EtcdDir(), os.DirFS(s.snapshotDir())))
 	must(s.t, s.etcd.Start())
 	must(s.t, s.etcd.Healthy(s.t.Context()))
 	must(s.t, s.apiServer.Start())
@@ -307,7 +307,7 @@ func (s *stage) takeSnapshot() history.Instant {
 	s.t.Helper()
 	blind := s.deaf(nil)
 	must(s.t, s.etcd.Kill(s.t.Context()))
-	must(s.t, os.CopyFS(s.snapshotDir(), os.DirFS(env.EtcdDir())))
+	must(s.t, os.CopyFS(s.snapshotDir(), os.DirFS(env().EtcdDir())))
 	taken := s.history.Now()
 	must(s.t, s.etcd.Start())
 	must(s.t, s.etcd.Healthy(s.t.Context()))

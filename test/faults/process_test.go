@@ -59,7 +59,7 @@ func startedAlone(s *stage) {
 // replicaKilled kills a replica whose first words on a token's use are held back. It has
 // noted nothing then, and does so once it is back.
 func replicaKilled(s *stage) {
-	gateway, err := link.NewGateway(planeURL(), env.Config.CAData)
+	gateway, err := link.NewGateway(planeURL(), env().Config.CAData)
 	must(s.t, err)
 	s.t.Cleanup(gateway.Close)
 	r := s.prepareReplica("writing", s.program("apiserver"), gateway.Address(), gateway.CA())

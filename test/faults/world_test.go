@@ -68,15 +68,15 @@ func must(t *testing.T, err error) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: env.Dir, backend: newBackend(t)}
-	config := rest.CopyConfig(env.Config)
+	w := &world{t: t, dir: env().Dir, backend: newBackend(t)}
+	config := rest.CopyConfig(env().Config)
 	config.QPS = -1
 	var err error
 	w.client, err = client.NewWithWatch(config, client.Options{Scheme: testenv.Scheme})
 	must(t, err)
-	w.apiServer, err = env.APIServer()
+	w.apiServer, err = env().APIServer()
 	must(t, err)
-	w.etcd, err = env.Etcd()
+	w.etcd, err = env().Etcd()
 	must(t, err)
 	must(t, controlplane.BuildPrograms(t.Context(), w.dir, "./cmd/manager", "./cmd/apiserver"))
 	w.createPublicApi("default", w.backend.URL, 30*time.Second)
@@ -155,7 +155,7 @@ func newBackend(t *testing.T) *httptest.Server {
 // leads to the API server; ca is nil for the API server's own.
 func (w *world) access(account, name, address string, ca []byte) string {
 	w.t.Helper()
-	config, err := env.ServiceAccountConfig(w.t.Context(), v1alpha1.SystemNamespace, account, 24*time.Hour)
+	config, err := env().ServiceAccountConfig(w.t.Context(), v1alpha1.SystemNamespace, account, 24*time.Hour)
 	must(w.t, err)
 	tokens := filepath.Join(w.dir, name+".token")
 	must(w.t, os.WriteFile(tokens, []byte(config.BearerToken), 0o600))
@@ -171,7 +171,7 @@ func (w *world) access(account, name, address string, ca []byte) string {
 
 // planeAddress is the address of the kube-apiserver.
 func planeAddress() string {
-	return strings.TrimSuffix(strings.TrimPrefix(env.Config.Host, "https://"), "/")
+	return strings.TrimSuffix(strings.TrimPrefix(env().Config.Host, "https://"), "/")
 }
 
 func planeURL() string { return "https://" + planeAddress() }
@@ -287,7 +287,7 @@ func ready(address string) error {
 
 // etcdCall calls etcd's API in JSON.
 func (w *world) etcdCall(ctx context.Context, method, body string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, env.EtcdURL()+"/v3/"+method, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, env().EtcdURL()+"/v3/"+method, strings.NewReader(body))
 	if err != nil {
 		return err
 	}

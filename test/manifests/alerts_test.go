@@ -127,7 +127,7 @@ func exposed(t *testing.T) map[string][]string {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	store, err := usage.NewStore(env.Config)
+	store, err := usage.NewStore(env().Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func exposed(t *testing.T) map[string][]string {
 func runManager(t *testing.T, registry prometheus.Registerer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	mgr, err := controllers.NewManager(ctx, env.Config, controllers.Options{
+	mgr, err := controllers.NewManager(ctx, env().Config, controllers.Options{
 		Tenant: tenant.Config{
 			BaseDomain: "example.com", SystemNamespace: v1alpha1.SystemNamespace, TokenPrefix: v1alpha1.DefaultTokenPrefix,
 			Ingress: tenant.IngressConfig{Routing: tenant.RoutingNone},

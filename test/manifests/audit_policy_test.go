@@ -32,7 +32,7 @@ func must(t *testing.T, err error) {
 func deleteAfter(t *testing.T, object client.Object) {
 	ctx := context.WithoutCancel(t.Context())
 	t.Cleanup(func() {
-		if err := env.Client.Delete(ctx, object); err != nil {
+		if err := env().Client.Delete(ctx, object); err != nil {
 			t.Error(err)
 		}
 	})
@@ -49,7 +49,7 @@ func auditPolicy(t *testing.T) {
 	if err := os.WriteFile(file, output(t, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", "config/components/audit-policy"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.ApplyFile(t.Context(), file); err != nil {
+	if err := env().ApplyFile(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
 	for _, object := range objects {
@@ -57,7 +57,7 @@ func auditPolicy(t *testing.T) {
 	}
 	ensure(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: auditNamespace}})
 	testenv.Eventually(t, func() error {
-		err := env.Client.Create(t.Context(), apiToken("probe", annotations("nobody")), client.DryRunAll)
+		err := env().Client.Create(t.Context(), apiToken("probe", annotations("nobody")), client.DryRunAll)
 		if err == nil {
 			return errors.New("the policy is not in force")
 		}
@@ -80,7 +80,7 @@ func as(t *testing.T, config *rest.Config, subject rbacv1.Subject) client.Client
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: v1alpha1.TenantAdminClusterRole},
 		Subjects:   []rbacv1.Subject{subject},
 	}
-	must(t, env.Client.Create(t.Context(), binding))
+	must(t, env().Client.Create(t.Context(), binding))
 	deleteAfter(t, binding)
 	c, err := client.New(config, client.Options{Scheme: testenv.Scheme})
 	must(t, err)
@@ -92,7 +92,7 @@ func as(t *testing.T, config *rest.Config, subject rbacv1.Subject) client.Client
 
 func user(t *testing.T, name string) client.Client {
 	t.Helper()
-	config, _, err := env.UserConfig(name)
+	config, _, err := env().UserConfig(name)
 	must(t, err)
 	return as(t, config, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name})
 }
@@ -189,7 +189,7 @@ func with(n int, by string) *v1alpha1.ApiToken {
 // portal names those whom it verified.
 func portal(t *testing.T) client.Client {
 	t.Helper()
-	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", time.Hour)
+	config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", time.Hour)
 	must(t, err)
 	return as(t, config, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.SystemNamespace, Name: "latchkey-portal"})
 }
@@ -211,7 +211,7 @@ func TestAuditPolicyLetsGitOpsToolsApply(t *testing.T) {
 	must(t, jo.Patch(t.Context(), apiToken("committed", nil), client.RawPatch(types.MergePatchType, []byte(patch))))
 	must(t, apply())
 	object := apiToken("committed", nil)
-	must(t, env.Client.Get(t.Context(), client.ObjectKeyFromObject(object), object))
+	must(t, env().Client.Get(t.Context(), client.ObjectKeyFromObject(object), object))
 	if object.Annotations[v1alpha1.AnnotationIssuedBy] != "jo@example.com" || object.Spec.Credential == nil {
 		t.Errorf("applying again left %v, %v", object.Annotations, object.Spec.Credential)
 	}

@@ -18,7 +18,7 @@ import (
 // distribution makes install.yaml and the chart as a release does, once.
 func distribution(t *testing.T) (installFile, chart string) {
 	t.Helper()
-	dir := filepath.Join(env.Dir, "dist")
+	dir := filepath.Join(env().Dir, "dist")
 	if _, err := os.Stat(dir); err != nil {
 		distribute(t, dir)
 	}

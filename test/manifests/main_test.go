@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())

@@ -65,7 +65,7 @@ func decode(t *testing.T, content []byte) []*unstructured.Unstructured {
 
 // The API server takes every object, with no field that it does not know.
 func TestManifestsAreAccepted(t *testing.T) {
-	strict := client.WithFieldValidation(env.Client, metav1.FieldValidationStrict)
+	strict := client.WithFieldValidation(env().Client, metav1.FieldValidationStrict)
 	for _, folder := range []string{"default", "samples/platform"} {
 		objects := build(t, folder)
 		if len(objects) == 0 {
@@ -117,11 +117,11 @@ func TestPodsAreRestricted(t *testing.T) {
 	for name, d := range deployments(t) {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: d.Spec.Template.Spec}
 		pod.Spec.ServiceAccountName = ""
-		if err := env.Client.Create(t.Context(), pod.DeepCopy(), client.DryRunAll); err != nil {
+		if err := env().Client.Create(t.Context(), pod.DeepCopy(), client.DryRunAll); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation = new(true)
-		if err := env.Client.Create(t.Context(), pod, client.DryRunAll); !apierrors.IsForbidden(err) {
+		if err := env().Client.Create(t.Context(), pod, client.DryRunAll); !apierrors.IsForbidden(err) {
 			t.Errorf("%s with privilege escalation: %v, want it forbidden", name, err)
 		}
 	}

@@ -150,7 +150,7 @@ func accounts(t *testing.T) []account {
 	var list []account
 	for _, name := range []string{"latchkey-manager", "latchkey-apiserver", "latchkey-portal", "default"} {
 		ensure(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: name}})
-		config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, name, time.Hour)
+		config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, name, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func accounts(t *testing.T) []account {
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "latchkey-tenant-" + name},
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: name}},
 		})
-		config := rest.CopyConfig(env.Config)
+		config := rest.CopyConfig(env().Config)
 		config.Impersonate = rest.ImpersonationConfig{UserName: name}
 		list = append(list, account{name, authorizationv1.SubjectAccessReviewSpec{User: name, Groups: []string{"system:authenticated"}}, config, true})
 	}
@@ -176,7 +176,7 @@ func accounts(t *testing.T) []account {
 
 func ensure(t *testing.T, object client.Object) {
 	t.Helper()
-	if err := env.Client.Create(t.Context(), object); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := env().Client.Create(t.Context(), object); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 }
@@ -209,7 +209,7 @@ type question struct {
 // served are all resources that the API server has, with their subresources.
 func served(t *testing.T) []question {
 	t.Helper()
-	_, lists, err := discovery.NewDiscoveryClientForConfigOrDie(env.Config).ServerGroupsAndResources()
+	_, lists, err := discovery.NewDiscoveryClientForConfigOrDie(env().Config).ServerGroupsAndResources()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func allowedIn(ctx context.Context, who account, q question, verb string) ([]str
 		attributes.Namespace, attributes.Verb = namespace, verb
 		review := &authorizationv1.SubjectAccessReview{Spec: who.spec}
 		review.Spec.ResourceAttributes = &attributes
-		if err := env.Client.Create(ctx, review); err != nil {
+		if err := env().Client.Create(ctx, review); err != nil {
 			return nil, err
 		}
 		switch {
@@ -380,7 +380,7 @@ func TestForbidden(t *testing.T) {
 		}},
 		{"update the spec of an ApiToken", []string{"latchkey-portal", "admin"}, func(ctx context.Context, c client.Client) error {
 			changed := &v1alpha1.ApiToken{}
-			if err := env.Client.Get(ctx, client.ObjectKeyFromObject(object), changed); err != nil {
+			if err := env().Client.Get(ctx, client.ObjectKeyFromObject(object), changed); err != nil {
 				return err
 			}
 			changed.Spec.Description += "x"

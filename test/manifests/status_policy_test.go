@@ -24,7 +24,7 @@ const statusNamespace = "tenant-status-policy"
 // accountClient is a client with the rights that config/rbac gives a ServiceAccount.
 func accountClient(t *testing.T, name string) client.Client {
 	t.Helper()
-	config, err := env.ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, name, time.Hour)
+	config, err := env().ServiceAccountConfig(t.Context(), v1alpha1.SystemNamespace, name, time.Hour)
 	must(t, err)
 	c, err := client.New(config, client.Options{Scheme: testenv.Scheme})
 	must(t, err)
@@ -35,7 +35,7 @@ func accountClient(t *testing.T, name string) client.Client {
 func withStatus(t *testing.T, name string, hasPrevious bool) *v1alpha1.ApiToken {
 	t.Helper()
 	object := &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: statusNamespace, Name: name}}
-	must(t, env.Client.Create(t.Context(), object))
+	must(t, env().Client.Create(t.Context(), object))
 	deleteAfter(t, object)
 	issued := func(n int) *v1alpha1.IssuedCredential {
 		c := credentialOf(n)
@@ -49,7 +49,7 @@ func withStatus(t *testing.T, name string, hasPrevious bool) *v1alpha1.ApiToken 
 	object.Status.UseRecordedSince = &object.Status.Credential.ExpiresAt
 	object.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionActive, Status: metav1.ConditionTrue,
 		Reason: v1alpha1.ReasonIssued, LastTransitionTime: metav1.Now()}}
-	must(t, env.Client.Status().Update(t.Context(), object))
+	must(t, env().Client.Status().Update(t.Context(), object))
 	return object
 }
 
@@ -57,7 +57,7 @@ func withStatus(t *testing.T, name string, hasPrevious bool) *v1alpha1.ApiToken 
 func TestStatusPolicy(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy.yaml")
 	must(t, os.WriteFile(file, output(t, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", "config/components/status-policy"), 0o600))
-	must(t, env.ApplyFile(t.Context(), file))
+	must(t, env().ApplyFile(t.Context(), file))
 	for _, object := range build(t, "components/status-policy") {
 		deleteAfter(t, object)
 	}
@@ -120,7 +120,7 @@ func TestStatusPolicy(t *testing.T) {
 				t.Errorf("error = %v, want one of the policy", err)
 			}
 			bare := &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: statusNamespace, Name: "bare"}}
-			must(t, env.Client.Create(t.Context(), bare))
+			must(t, env().Client.Create(t.Context(), bare))
 			deleteAfter(t, bare)
 			if err := patch(c, bare, `{"credential":`+forged+`}`); !apierrors.IsForbidden(err) {
 				t.Errorf("error = %v, want one of the policy", err)

@@ -130,7 +130,7 @@ func (w *world) loseAnswer(l *link, name string, do func()) {
 	w.t.Helper()
 	namespace := client.InNamespace(v1alpha1.TenantNamespacePrefix + acme)
 	present := &v1alpha1.ApiTokenList{}
-	must(w.t, env.Client.List(w.t.Context(), present, namespace))
+	must(w.t, env().Client.List(w.t.Context(), present, namespace))
 	before := ""
 	for i := range present.Items {
 		if t := &present.Items[i]; t.Name == name {
@@ -138,7 +138,7 @@ func (w *world) loseAnswer(l *link, name string, do func()) {
 		}
 	}
 	options := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: present.ResourceVersion}}
-	watcher, err := env.Client.Watch(w.t.Context(), &v1alpha1.ApiTokenList{}, namespace, options)
+	watcher, err := env().Client.Watch(w.t.Context(), &v1alpha1.ApiTokenList{}, namespace, options)
 	must(w.t, err)
 	defer watcher.Stop()
 	l.slow.Store(true)

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	env testenv.Environment
+	env func() *testenv.Environment
 	// auditDir gets the audit log, and what the API server rotates of it.
 	auditDir string
 

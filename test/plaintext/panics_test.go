@@ -192,7 +192,7 @@ func (w *world) crashUnderWay() {
 	reading := w.hold(w.front, lines("POST /api/v1/orders HTTP/1.1", "Host: "+acme+"."+baseDomain, caller, "Content-Length: 999")+w.manages)
 	defer reading.Close()
 	testenv.Eventually(w.t, func() error {
-		return env.Client.Get(w.t.Context(), client.ObjectKey{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name}, &v1alpha1.ApiToken{})
+		return env().Client.Get(w.t.Context(), client.ObjectKey{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name}, &v1alpha1.ApiToken{})
 	})
 	raw(w, w.front, get(acme, "/api/v1/orders", caller, panicHeader+": "+w.ask("crashed")))
 	w.wantCrashed(w.apiServer)

@@ -56,7 +56,7 @@ func TestNoPlaintextIsWritten(t *testing.T) {
 	w.crash(w.manager)
 	h.know(w)
 	h.cluster(w)
-	must(t, env.Stop()) // so that everything is in files
+	must(t, env().Stop()) // so that everything is in files
 	h.rest(w)
 	t.Logf("%d lifecycles, %d tokens, %d that nobody was given, %d panics\n%s", *lifecycles, len(w.tokens), len(w.withheld), len(w.asked), h.table(len(w.tokens)))
 	h.judge(len(w.tokens))
@@ -112,11 +112,11 @@ func (w *world) plant() []decoy {
 		_, err = fmt.Fprintln(log, form.Text)
 		must(w.t, err)
 		name := fmt.Sprintf("planted-%d", i)
-		must(w.t, env.Client.Create(w.t.Context(), &v1alpha1.ApiToken{
+		must(w.t, env().Client.Create(w.t.Context(), &v1alpha1.ApiToken{
 			ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name},
 			Spec:       v1alpha1.ApiTokenSpec{Description: form.Text},
 		}))
-		must(w.t, env.Client.Create(w.t.Context(), &eventsv1.Event{
+		must(w.t, env().Client.Create(w.t.Context(), &eventsv1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, EventTime: metav1.NowMicro(),
 			ReportingController: "planted", ReportingInstance: "planted", Action: "Plant", Reason: "Planted", Type: corev1.EventTypeNormal, Note: form.Text,
 		}))
@@ -165,8 +165,8 @@ func (h *hunt) programs(w *world, which string) {
 // cluster searches the same of Kubernetes', and events as its API shows them.
 func (h *hunt) cluster(w *world) {
 	h.t.Helper()
-	host := strings.TrimSuffix(env.Config.Host, "/")
-	kubernetes, err := rest.HTTPClientFor(env.Config)
+	host := strings.TrimSuffix(env().Config.Host, "/")
+	kubernetes, err := rest.HTTPClientFor(env().Config)
 	must(h.t, err)
 	h.page(w, "metrics of kube-apiserver", host+"/metrics", kubernetes)
 	h.page(w, "events", host+"/apis/events.k8s.io/v1/events", kubernetes)
@@ -199,20 +199,20 @@ func processOf(t *testing.T, program string) int {
 			continue // it has ended meanwhile
 		}
 		path, arguments, _ := strings.Cut(string(content), "\x00")
-		if filepath.Base(path) == program && strings.Contains(arguments, env.Dir) {
+		if filepath.Base(path) == program && strings.Contains(arguments, env().Dir) {
 			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			must(t, err)
 			return pid
 		}
 	}
-	t.Fatalf("no process %s runs in %s", program, env.Dir)
+	t.Fatalf("no process %s runs in %s", program, env().Dir)
 	return 0
 }
 
 // rest searches all files that there are once everything has ended.
 func (h *hunt) rest(w *world) {
 	h.t.Helper()
-	etcd := filepath.Join(env.Dir, "etcd", "member")
+	etcd := filepath.Join(env().Dir, "etcd", "member")
 	isSnapshot := regexp.MustCompile(`\.snap(\.db)?$`).MatchString
 	h.files("etcd's database", etcd, func(path string) bool { return path == filepath.Join("snap", "db") })
 	h.files("etcd's write-ahead log", etcd, func(path string) bool { return strings.HasPrefix(path, "wal") })
@@ -221,7 +221,7 @@ func (h *hunt) rest(w *world) {
 	}
 	h.files("audit log", auditDir, func(string) bool { return true })
 	h.files("logs of ours", w.logs, func(string) bool { return true })
-	h.files("every other file", env.Dir, func(path string) bool {
+	h.files("every other file", env().Dir, func(path string) bool {
 		return !strings.HasPrefix(path, "etcd"+string(filepath.Separator)) && !strings.HasPrefix(path, "logs") && !strings.HasPrefix(path, "bin")
 	})
 }

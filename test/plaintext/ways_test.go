@@ -34,7 +34,7 @@ var ways = []struct {
 		return []string{w.remember(printed.Token)}
 	}},
 	{"kubectl latchkey issue", func(w *world, name string) []string {
-		must(w.t, env.Client.Create(w.t.Context(), &v1alpha1.ApiToken{
+		must(w.t, env().Client.Create(w.t.Context(), &v1alpha1.ApiToken{
 			ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name},
 		}))
 		return []string{w.plugin("issue", name).token()}
@@ -68,7 +68,7 @@ var ways = []struct {
 		return []string{w.signInByPage(acme).create(name)}
 	}},
 	{"Settings, issue the first", func(w *world, name string) []string {
-		must(w.t, env.Client.Create(w.t.Context(), &v1alpha1.ApiToken{
+		must(w.t, env().Client.Create(w.t.Context(), &v1alpha1.ApiToken{
 			ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name},
 		}))
 		return []string{w.atSettings(acme).rotate(name)}
@@ -90,7 +90,7 @@ var ways = []struct {
 func (w *world) expire(name string) {
 	w.t.Helper()
 	patch := fmt.Sprintf(`{"spec":{"lifetime":null,"expiresAt":%q}}`, time.Now().Add(-time.Second).UTC().Format(time.RFC3339))
-	must(w.t, env.Client.Patch(w.t.Context(), &v1alpha1.ApiToken{
+	must(w.t, env().Client.Patch(w.t.Context(), &v1alpha1.ApiToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name},
 	}, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
@@ -120,7 +120,7 @@ var endings = []func(w *world, name, plaintext string){
 	func(w *world, name, _ string) { w.end("/tokens/"+name, w.manages) },
 	func(w *world, name, _ string) { w.atSettings(acme).revoke(name) },
 	func(w *world, name, _ string) {
-		must(w.t, env.Client.Delete(w.t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name}}))
+		must(w.t, env().Client.Delete(w.t.Context(), &v1alpha1.ApiToken{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name}}))
 	},
 }
 

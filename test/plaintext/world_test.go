@@ -83,7 +83,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, tokens: map[string]string{}, withheld: map[string]string{}, starts: map[string]int{}, browsers: map[string]*browser{},
 		managerProgram: "manager", apiServerProgram: "apiserver",
-		bin: filepath.Join(env.Dir, "bin"), home: filepath.Join(env.Dir, "home"), logs: filepath.Join(env.Dir, "logs"),
+		bin: filepath.Join(env().Dir, "bin"), home: filepath.Join(env().Dir, "home"), logs: filepath.Join(env().Dir, "logs"),
 	}
 	for _, dir := range []string{w.home, w.logs} {
 		must(t, os.Mkdir(dir, 0o700))
@@ -96,7 +96,7 @@ func newWorld(t *testing.T) *world {
 	for _, tenant := range []string{acme, globex, crowded} {
 		testenv.Eventually(t, func() error {
 			object := &v1alpha1.Tenant{}
-			if err := env.Client.Get(t.Context(), client.ObjectKey{Name: tenant}, object); err != nil {
+			if err := env().Client.Get(t.Context(), client.ObjectKey{Name: tenant}, object); err != nil {
 				return err
 			}
 			if !meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionReady) {
@@ -129,7 +129,7 @@ func (w *world) installTenants() {
 		_ = file.Close()
 	})
 	for name, most := range map[string]int32{v1alpha1.DefaultPublicApi: 100_000, crowded: 1} {
-		must(w.t, env.Client.Create(w.t.Context(), &v1alpha1.PublicApi{
+		must(w.t, env().Client.Create(w.t.Context(), &v1alpha1.PublicApi{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec: v1alpha1.PublicApiSpec{
 				Backend: v1alpha1.Backend{URL: backend.URL}, BasePath: basePath,
@@ -139,7 +139,7 @@ func (w *world) installTenants() {
 		}))
 	}
 	for tenant, api := range map[string]string{acme: "", globex: "", crowded: crowded} {
-		must(w.t, env.Client.Create(w.t.Context(), &v1alpha1.Tenant{
+		must(w.t, env().Client.Create(w.t.Context(), &v1alpha1.Tenant{
 			ObjectMeta: metav1.ObjectMeta{Name: tenant},
 			Spec:       v1alpha1.TenantSpec{PublicApi: api, Members: []v1alpha1.Member{{Kind: v1alpha1.MemberUser, Name: member}}},
 		}))
@@ -149,7 +149,7 @@ func (w *world) installTenants() {
 // start starts one of the programs, that logs all it can, each time to another file.
 func (w *world) start(name string, config *rest.Config, args ...string) *process.Process {
 	w.t.Helper()
-	kubeconfig := filepath.Join(env.Dir, name+".kubeconfig")
+	kubeconfig := filepath.Join(env().Dir, name+".kubeconfig")
 	writeKubeconfig(w.t, kubeconfig, config, "")
 	w.starts[name]++
 	p, err := process.Start(process.Command{
@@ -164,7 +164,7 @@ func (w *world) start(name string, config *rest.Config, args ...string) *process
 
 func (w *world) startManager() {
 	w.t.Helper()
-	config, err := env.ServiceAccountConfig(w.t.Context(), v1alpha1.SystemNamespace, "latchkey-manager", 12*time.Hour)
+	config, err := env().ServiceAccountConfig(w.t.Context(), v1alpha1.SystemNamespace, "latchkey-manager", 12*time.Hour)
 	must(w.t, err)
 	w.managerMetrics = freeAddress(w.t)
 	w.manager = w.start(w.managerProgram, config, "--leader-elect=false", "--metrics-listen="+w.managerMetrics, "--health-listen=0", "--token-expiry-metrics=1000")
@@ -172,7 +172,7 @@ func (w *world) startManager() {
 
 func (w *world) startAPIServer() {
 	w.t.Helper()
-	config, err := env.ServiceAccountConfig(w.t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", 12*time.Hour)
+	config, err := env().ServiceAccountConfig(w.t.Context(), v1alpha1.SystemNamespace, "latchkey-portal", 12*time.Hour)
 	must(w.t, err)
 	w.toPortal = newLink(w.t, config)
 	w.front, w.gateway, w.admin = freeAddress(w.t), freeAddress(w.t), freeAddress(w.t)
@@ -184,7 +184,7 @@ func (w *world) startAPIServer() {
 // admitMember gives the tenants' admin a kubeconfig.
 func (w *world) admitMember() {
 	w.t.Helper()
-	config, _, err := env.UserConfig(member)
+	config, _, err := env().UserConfig(member)
 	must(w.t, err)
 	w.toMember = newLink(w.t, config)
 	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
@@ -203,14 +203,14 @@ func (w *world) employWorkload() {
 	w.t.Helper()
 	const namespace, name = v1alpha1.TenantNamespacePrefix + acme, "robot"
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	must(w.t, env.Client.Create(w.t.Context(), account))
-	must(w.t, env.Client.Create(w.t.Context(), &rbacv1.RoleBinding{
+	must(w.t, env().Client.Create(w.t.Context(), account))
+	must(w.t, env().Client.Create(w.t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: v1alpha1.TenantAdminClusterRole},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
 	}))
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"latchkey.dev"}, ExpirationSeconds: new(int64(12 * 3600))}}
-	must(w.t, env.Client.SubResource("token").Create(w.t.Context(), account, request))
+	must(w.t, env().Client.SubResource("token").Create(w.t.Context(), account, request))
 	w.workload = request.Status.Token
 }
 

@@ -69,7 +69,8 @@ func startAt(t *testing.T, baseDomain string, environment ...string) *installati
 	go func() { ended <- run.Wait() }()
 	t.Cleanup(func() { i.stop(t, run, ended) })
 
-	testenv.Eventually(t, func() error {
+	// It builds the programs first, which takes minutes where nothing of them is cached.
+	testenv.Within(t, 5*time.Minute, func() error {
 		select {
 		case err := <-ended:
 			ended <- err

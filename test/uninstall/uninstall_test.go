@@ -31,6 +31,10 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
+// cleanupLimit is how long Kubernetes may take to end namespaces and what they held. Its
+// garbage collector looks for kinds that came or went only every 30 seconds.
+const cleanupLimit = 2 * time.Minute
+
 // cluster is an empty one, with the guide's commands at hand.
 type cluster struct {
 	*controlplane.ControlPlane
@@ -223,7 +227,7 @@ func TestUninstall(t *testing.T) {
 	kept := []string{"Namespace /tenant-acme", "ConfigMap tenant-acme/theirs", "ServiceAccount tenant-acme/default"}
 	want := append(slices.Clone(before), kept...)
 	slices.Sort(want)
-	testenv.Eventually(t, func() error {
+	testenv.Within(t, cleanupLimit, func() error {
 		if after := c.snapshot(t); !slices.Equal(want, after) {
 			return fmt.Errorf("left over: %v; lost: %v", without(after, want), without(want, after))
 		}
@@ -279,7 +283,7 @@ func TestHelm(t *testing.T) {
 		t.Errorf("the Tenant went with the release: %v", err)
 	}
 	c.sh(t, "kubectl delete crd -l app.kubernetes.io/part-of=latchkey")
-	testenv.Eventually(t, func() error {
+	testenv.Within(t, cleanupLimit, func() error {
 		if after := c.snapshot(t); !slices.Equal(before, after) {
 			return fmt.Errorf("left over: %v; lost: %v", without(after, before), without(before, after))
 		}

@@ -32,7 +32,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
 
-var env testenv.Environment
+var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
@@ -114,11 +114,11 @@ func serve(t *testing.T, dir, marker string) {
 			t.Fatal(err)
 		}
 		apply := client.ApplyConfigurationFromUnstructured(object)
-		if err := env.Client.Apply(t.Context(), apply, client.FieldOwner("testenv"), client.ForceOwnership); err != nil {
+		if err := env().Client.Apply(t.Context(), apply, client.FieldOwner("testenv"), client.ForceOwnership); err != nil {
 			t.Fatalf("the CRDs of %s can't be applied over those before: %v", dir, err)
 		}
 	}
-	rest := discovery.NewDiscoveryClientForConfigOrDie(env.Config).RESTClient()
+	rest := discovery.NewDiscoveryClientForConfigOrDie(env().Config).RESTClient()
 	for _, crd := range crds(t, dir) {
 		testenv.Eventually(t, func() error {
 			table, err := rest.Get().AbsPath("/apis/latchkey.dev/v1alpha1/"+crd.Spec.Names.Plural).
@@ -137,23 +137,23 @@ func store(t *testing.T, dir string) []*unstructured.Unstructured {
 	objects := read(t, filepath.Join(dir, "objects"))
 	for _, object := range objects {
 		if namespace := object.GetNamespace(); namespace != "" {
-			err := env.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+			err := env().Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 			if client.IgnoreAlreadyExists(err) != nil {
 				t.Fatal(err)
 			}
 		}
 		stored := object.DeepCopy()
-		if err := env.Client.Create(t.Context(), stored, client.FieldValidation("Strict")); err != nil {
+		if err := env().Client.Create(t.Context(), stored, client.FieldValidation("Strict")); err != nil {
 			t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
 		}
 		t.Cleanup(func() {
-			if err := env.Client.Delete(context.Background(), stored); err != nil {
+			if err := env().Client.Delete(context.Background(), stored); err != nil {
 				t.Error(err)
 			}
 		})
 		if status, ok := object.Object["status"]; ok {
 			stored.Object["status"] = status
-			if err := env.Client.Status().Update(t.Context(), stored, client.FieldValidation("Strict")); err != nil {
+			if err := env().Client.Status().Update(t.Context(), stored, client.FieldValidation("Strict")); err != nil {
 				t.Fatalf("status of %s %s: %v", object.GetKind(), object.GetName(), err)
 			}
 		}
@@ -165,7 +165,7 @@ func wantUnchanged(t *testing.T, objects []*unstructured.Unstructured) {
 	t.Helper()
 	for _, object := range objects {
 		got := object.DeepCopy()
-		if err := env.Client.Get(t.Context(), client.ObjectKeyFromObject(object), got); err != nil {
+		if err := env().Client.Get(t.Context(), client.ObjectKeyFromObject(object), got); err != nil {
 			t.Fatal(err)
 		}
 		for _, part := range []string{"spec", "status"} {
@@ -232,7 +232,7 @@ func TestCRDsAreUpgradedInPlace(t *testing.T) {
 func serveAgain(t *testing.T) {
 	t.Helper()
 	for _, object := range read(t, today()) {
-		if err := env.Client.Apply(context.Background(), client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("testenv"), client.ForceOwnership); err != nil {
+		if err := env().Client.Apply(context.Background(), client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("testenv"), client.ForceOwnership); err != nil {
 			t.Error(err)
 		}
 	}
@@ -241,12 +241,12 @@ func serveAgain(t *testing.T) {
 // writeTyped writes status and spec as today's controllers and clients do.
 func writeTyped(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
-	created, err := env.Client.Scheme().New(object.GroupVersionKind())
+	created, err := env().Client.Scheme().New(object.GroupVersionKind())
 	if err != nil {
 		t.Fatal(err)
 	}
 	typed := created.(client.Object)
-	if err := env.Client.Get(t.Context(), client.ObjectKeyFromObject(object), typed); err != nil {
+	if err := env().Client.Get(t.Context(), client.ObjectKeyFromObject(object), typed); err != nil {
 		t.Fatal(err)
 	}
 	asStored := typed.DeepCopyObject().(client.Object)
@@ -265,11 +265,11 @@ func writeTyped(t *testing.T, object *unstructured.Unstructured) {
 	}
 	strict := client.FieldValidation("Strict")
 	changed := typed.DeepCopyObject().(client.Object)
-	if err := env.Client.Update(t.Context(), typed, strict); err != nil {
+	if err := env().Client.Update(t.Context(), typed, strict); err != nil {
 		t.Errorf("update of %s %s: %v", object.GetKind(), object.GetName(), err)
 	}
 	changed.SetResourceVersion(typed.GetResourceVersion())
-	if err := env.Client.Status().Update(t.Context(), changed, strict); err != nil {
+	if err := env().Client.Status().Update(t.Context(), changed, strict); err != nil {
 		t.Errorf("update of the status of %s %s: %v", object.GetKind(), object.GetName(), err)
 	}
 	if changed.GetGeneration() != asStored.GetGeneration()+1 {
@@ -278,7 +278,7 @@ func writeTyped(t *testing.T, object *unstructured.Unstructured) {
 	// The file of then, applied once more.
 	again := object.DeepCopy()
 	delete(again.Object, "status")
-	if err := env.Client.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(again), client.FieldOwner("kubectl"), client.ForceOwnership); err != nil {
+	if err := env().Client.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(again), client.FieldOwner("kubectl"), client.ForceOwnership); err != nil {
 		t.Errorf("apply of %s %s: %v", object.GetKind(), object.GetName(), err)
 	}
 }

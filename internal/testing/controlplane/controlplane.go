@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -68,7 +69,8 @@ type ControlPlane struct {
 }
 
 // Binaries finds the control plane's binaries: in KUBEBUILDER_ASSETS, or built
-// and cached by hack/controlplane/build.sh, whose progress goes to stderr.
+// and cached by hack/controlplane/build.sh, whose progress goes to stderr. Of several
+// processes that ask for them at once, one builds and the others wait.
 func Binaries() (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		missing := func(name string) bool {
@@ -80,6 +82,11 @@ func Binaries() (string, error) {
 		}
 	}
 	script := filepath.Join(Root(), "hack", "controlplane", "build.sh")
+	unlock, err := lock(script)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	cmd := exec.Command("bash", script)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -89,11 +96,24 @@ func Binaries() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Root is the root of the checkout that this file was compiled from.
-func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
-}
+// Root is the root of the checkout that this file was compiled from. A program that was
+// compiled with -trimpath does not know it, and takes the checkout that it was started in.
+var Root = sync.OnceValue(func() string {
+	if _, file, _, _ := runtime.Caller(0); filepath.IsAbs(file) {
+		return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	}
+	for dir := startedIn; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "hack", "controlplane", "build.sh")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			panic("no checkout of Latchkey has the folder " + startedIn + ": start this program inside one")
+		}
+	}
+})
+
+// startedIn is the working directory before anything could have changed it.
+var startedIn, _ = os.Getwd()
 
 // Start starts a control plane and waits until it is usable. When ctx ends
 // before, what was started is stopped again.

@@ -1,5 +1,5 @@
 // Package testenv gives a package's tests a real control plane with Latchkey's
-// CRDs and RBAC, started once in TestMain.
+// CRDs and RBAC. It starts when a test first asks for it.
 package testenv
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,21 +48,29 @@ var Scheme = func() *runtime.Scheme {
 	return scheme
 }()
 
-// Run is for TestMain: it starts an environment, puts it into env, runs the
-// tests, stops the environment, and returns the exit code.
-func Run(m *testing.M, env *Environment, options controlplane.Options) (code int) {
-	started, err := start(options)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "testenv:", err)
-		return 1
-	}
+// Run is for TestMain: it runs the tests and returns the exit code. Where the tests
+// call env, the first call starts the environment and every call returns it; Run stops
+// it after the last test. Tests that do not call env cost no control plane.
+func Run(m *testing.M, env *func() *Environment, options controlplane.Options) (code int) {
+	var started *Environment
+	*env = sync.OnceValue(func() *Environment {
+		e, err := start(options)
+		if err != nil {
+			// No later test could do better, and this one may not have a testing.T at hand.
+			panic(fmt.Errorf("testenv: the control plane did not start: %w", err))
+		}
+		started = e
+		return e
+	})
 	defer func() {
+		if started == nil {
+			return
+		}
 		if err := errors.Join(started.Stop(), os.RemoveAll(started.Dir)); err != nil {
 			fmt.Fprintln(os.Stderr, "testenv:", err)
 			code = 1
 		}
 	}()
-	*env = *started
 	return m.Run()
 }
 
@@ -157,19 +166,32 @@ func ignoreNotServed(err error) error {
 	return err
 }
 
-// Eventually polls the condition until it returns nil, and fails the test with
-// its last error when that does not happen in time. The limit is long: programs may
-// be compiled meanwhile, on a busy machine, and
-// the garbage collector looks for new kinds only every 30 seconds.
+// Patience is how long Eventually waits. What tests wait for takes milliseconds, or a few
+// seconds where a watch has to be set up again. A minute leaves room for a machine that is
+// busy with other tests and still reports a failure soon. A package that waits for something
+// slower throughout sets another limit in TestMain and says why.
+var Patience = time.Minute
+
+// Eventually polls the condition until it returns nil. When Patience is over it fails the
+// test with the condition's last error.
 func Eventually(t testing.TB, condition func() error) {
 	t.Helper()
-	const limit = 5 * time.Minute
-	var last error
+	Within(t, Patience, condition)
+}
+
+// Within is Eventually with a limit of its own. The caller says why it needs another one.
+func Within(t testing.TB, limit time.Duration, condition func() error) {
+	t.Helper()
+	started, last := time.Now(), error(nil)
 	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, limit, true, func(context.Context) (bool, error) {
 		last = condition()
 		return last == nil, nil
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case t.Context().Err() != nil:
+		t.Fatalf("the test ended after %s of waiting: %v", time.Since(started).Round(time.Millisecond), last)
+	default:
 		t.Fatalf("not within %s: %v", limit, last)
 	}
 }
