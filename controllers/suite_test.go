@@ -108,14 +108,7 @@ func runManager(t *testing.T, wrap transport.WrapperFunc, mutate ...func(*contro
 // create creates an object and deletes it at the end of the test.
 func create[T client.Object](t *testing.T, object T) T {
 	t.Helper()
-	if err := env().Client.Create(t.Context(), object); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := client.IgnoreNotFound(env().Client.Delete(context.Background(), object)); err != nil {
-			t.Error(err)
-		}
-	})
+	env().Create(t, object)
 	return object
 }
 

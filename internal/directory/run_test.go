@@ -83,12 +83,7 @@ func wantNoneLeft(t *testing.T, transport *http.Transport, before goleak.Option)
 
 func create(t *testing.T, object client.Object) {
 	t.Helper()
-	directorytest.Must(t, env().Client.Create(t.Context(), object))
-	t.Cleanup(func() {
-		if err := client.IgnoreNotFound(env().Client.Delete(context.Background(), object)); err != nil {
-			t.Error(err)
-		}
-	})
+	env().Create(t, object)
 }
 
 // createTenant makes an accepted Tenant with its namespace, as the manager would.

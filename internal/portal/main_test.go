@@ -39,6 +39,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/signin"
 	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/check"
 	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 	"github.com/latchkey-dev/latchkey/internal/token"
@@ -506,16 +507,10 @@ func dump(v any) string {
 
 func create(t *testing.T, object client.Object) {
 	t.Helper()
-	must(t, env().Client.Create(t.Context(), object))
-	t.Cleanup(func() { must(t, client.IgnoreNotFound(env().Client.Delete(context.Background(), object))) })
+	env().Create(t, object)
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 func same(t *testing.T, what string, got, want []string) {
 	t.Helper()

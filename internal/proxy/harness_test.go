@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/latchkey-dev/latchkey/internal/proxy"
+	"github.com/latchkey-dev/latchkey/internal/testing/check"
 )
 
 func TestMain(m *testing.M) {
@@ -160,9 +161,4 @@ func (f *fixture) raw(text string) (*http.Response, string) {
 	return response, string(body)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must

@@ -18,6 +18,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/session"
 	"github.com/latchkey-dev/latchkey/internal/signin"
+	"github.com/latchkey-dev/latchkey/internal/testing/check"
 	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
 )
 
@@ -137,12 +138,7 @@ func wantError(t testing.TB, err, kind error, says string) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "out of order", code) }

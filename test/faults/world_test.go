@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/testing/check"
 	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
 	"github.com/latchkey-dev/latchkey/internal/testing/process"
@@ -59,12 +60,7 @@ type world struct {
 	serial   int
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 func newWorld(t *testing.T) *world {
 	t.Helper()

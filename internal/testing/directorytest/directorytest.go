@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/directory"
 	"github.com/latchkey-dev/latchkey/internal/document"
 	"github.com/latchkey-dev/latchkey/internal/record"
+	"github.com/latchkey-dev/latchkey/internal/testing/check"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
 
@@ -147,10 +148,5 @@ func Sync(t testing.TB, stores directory.Stores) {
 	}
 }
 
-// Must fails the test if there is an error.
-func Must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+// Must is check.Must.
+var Must = check.Must

@@ -15,6 +15,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/signin"
 	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
+	"github.com/latchkey-dev/latchkey/internal/testing/check"
 	"github.com/latchkey-dev/latchkey/internal/testing/signintest"
 )
 
@@ -28,12 +29,7 @@ func start(t *testing.T) (*signintest.Provider, *signin.Provider) {
 	return idp, provider
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 // A person says no, signs in, and is let in as known the next time.
 func TestInABrowser(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/testing/check"
 	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 )
 
@@ -120,6 +121,17 @@ func (e *Environment) install(ctx context.Context) error {
 		}
 	}
 	return e.waitForKinds(ctx)
+}
+
+// Create creates an object, and deletes it when the test ends.
+func (e *Environment) Create(t testing.TB, object client.Object) {
+	t.Helper()
+	check.Must(t, e.Client.Create(t.Context(), object))
+	t.Cleanup(func() {
+		if err := client.IgnoreNotFound(e.Client.Delete(context.Background(), object)); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // ApplyFile applies every document of a YAML file.
