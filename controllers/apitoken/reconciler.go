@@ -28,6 +28,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/precedence"
 	"github.com/latchkey-dev/latchkey/internal/conditions"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/record"
 )
@@ -97,6 +98,7 @@ func withoutUse(s *v1alpha1.ApiTokenStatus) *v1alpha1.ApiTokenStatus {
 
 // Reconcile makes record and status of an ApiToken what they should be now.
 func (r *Reconciler) Reconcile(ctx context.Context, object *v1alpha1.ApiToken) (ctrl.Result, error) {
+	fault.ForToken(object.Name, "read", object)
 	if needsIssuing(object) {
 		// A refusal that the cache does not show yet must not be overlooked.
 		if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
@@ -147,6 +149,7 @@ func (r *Reconciler) store(ctx context.Context, f facts, p *plan, stored *corev1
 	if err != nil || written == nil || conflicts {
 		return written, err
 	}
+	fault.ForToken(f.token.Name, "recorded", p)
 	if written == f.token {
 		err = r.mendRecord(ctx, written, stored, p.record)
 	} else {

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokenapi"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
@@ -75,6 +76,7 @@ func instant(t *metav1.Time) *time.Time {
 }
 
 func issuedToken(i *tokens.Issued) tokenapi.IssuedToken {
+	fault.ForToken(i.Object.Name, "represented", i)
 	return tokenapi.IssuedToken{Plaintext: i.Plaintext(), Token: represent(i.Object)}
 }
 

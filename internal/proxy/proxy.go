@@ -37,6 +37,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/fault"
 )
 
 // Identity is who calls.
@@ -108,6 +110,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 	if x.upload = newUpload(w, r, request); x.upload == nil {
 		length = 0
 	}
+	fault.InRequest(r, "forwarded", x)
 	h, err := newHead(r, length, request)
 	if err != nil {
 		return err
@@ -120,6 +123,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, request *Request) 
 	case response.StatusCode == http.StatusSwitchingProtocols:
 		return passUpgrade(r.Context(), w, response, switched{x.connection}, request)
 	}
+	fault.InRequest(r, "answered", x)
 	x.pass(response)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/proxy"
 )
@@ -116,6 +117,7 @@ func (s *Server) GatewayHandler() http.Handler {
 
 // judge answers a gateway. c.r becomes the request that it asks about.
 func (s *Server) judge(c *call) *problem.Problem {
+	fault.InRequest(c.r, "asked", c)
 	name, below := strings.CutPrefix(c.r.RequestURI, "/auth/")
 	rest := ""
 	if i := strings.IndexAny(name, "/?"); i >= 0 {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/openapi"
 	"github.com/latchkey-dev/latchkey/internal/portal"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
@@ -159,6 +160,7 @@ type call struct {
 
 // handle serves a request, or says why not. What it returns has not been sent.
 func (s *Server) handle(c *call) *problem.Problem {
+	fault.InRequest(c.r, "received", c)
 	if p := s.locate(c); p != nil {
 		return p
 	}
@@ -191,6 +193,7 @@ func (s *Server) handle(c *call) *problem.Problem {
 
 // serveAdmitted serves a request whose caller was accepted.
 func (s *Server) serveAdmitted(c *call) *problem.Problem {
+	fault.InRequest(c.r, "admitted", c.token)
 	if !c.portal {
 		if p := c.permit(); p != nil {
 			return p
@@ -265,7 +268,7 @@ const describePath = "/token"
 
 // identify finds out which token calls and whether it works here and now.
 func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
-	c.token, p = s.authenticate(c.r, c.tenant, now)
+	c.token, p = fault.Accept(s.authenticate(c.r, c.tenant, now))
 	if p == problem.TokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
 		return problem.TooManyBadTokens
 	}

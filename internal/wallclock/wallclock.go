@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/latchkey-dev/latchkey/internal/fault"
 )
 
 // Clock is the system's clock as long as that is only set forward. After it was set
@@ -33,7 +35,7 @@ func New(below clock.WithDelayedExecution) *Clock {
 }
 
 // System returns a Clock on top of the system's.
-func System() *Clock { return New(clock.RealClock{}) }
+func System() *Clock { return New(fault.Clock(clock.RealClock{})) }
 
 // Now is the time, never earlier than one that was told before. It costs two readings
 // of the clock, and writes no memory unless the clock was just set forward.

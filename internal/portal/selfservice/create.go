@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/portal/settings"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/problem"
@@ -122,6 +123,7 @@ func (v *visit) shownAlready(name string) settings.Failure {
 // to it, and is kept by nobody (no-store).
 func (v *visit) reveal(issued *tokens.Issued, isRotated bool) *problem.Problem {
 	t := issued.Object
+	fault.ForToken(t.Name, "shown", issued)
 	page := settings.Reveal{
 		Common: v.common(), Name: t.Name, ID: issued.ID(), Plaintext: issued.Plaintext(),
 		Curl:    `curl -X GET "` + v.Origin + v.API.BasePath + `/token" -H "Authorization: token ` + issued.Plaintext() + `"`,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/portal/settings"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/problem"
@@ -64,6 +65,7 @@ func (v *visit) signInByToken() *problem.Problem {
 	if err != nil {
 		return v.refuseTicket(after, problem.Of(err))
 	}
+	fault.InRequest(v.r, "found", ticket)
 	if v.foreign {
 		return v.render(http.StatusOK, settings.ConfirmSignIn{Common: v.common(), Token: v.form.Get(settings.FieldToken), Name: ticket.User})
 	}

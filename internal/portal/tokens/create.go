@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/serverdate"
 	"github.com/latchkey-dev/latchkey/internal/token"
@@ -81,6 +82,7 @@ func (s *Service) Create(ctx context.Context, c *Call, asked *Request) (*Issued,
 	if err := s.store(ctx, object, s.config.Client.Create(ctx, object)); err != nil {
 		return nil, err
 	}
+	fault.ForToken(object.Name, "stored", i)
 	v := s.await(ctx, i)
 	if !v.works {
 		s.withdraw(ctx, c, object)
@@ -166,6 +168,7 @@ func (s *Service) mint(c *Call, object *v1alpha1.ApiToken, issuedAt time.Time) (
 		object.Spec.Credential.NotAfter = new(metav1.NewTime(c.Caller.Token.NotAfter.UTC().Truncate(time.Second)))
 	}
 	annotate(object, v1alpha1.AnnotationIssuedBy, c.Caller.name())
+	fault.Minted(object.Name, minted)
 	return minted, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/serverdate"
@@ -84,6 +85,7 @@ func (s *Service) rotate(ctx context.Context, c *Call, name string, how Rotation
 	}
 	i.Object = object
 	s.log(c, "rotate", name, i.minted.ID())
+	fault.ForToken(name, "rotated", i)
 	v := s.await(ctx, i)
 	if v.final {
 		return nil, v.problem()
