@@ -46,6 +46,9 @@ func (s *source) build(ctx context.Context, folder string, p platform) (*program
 	if built.info, err = buildinfo.ReadFile(file); err != nil {
 		return nil, err
 	}
+	if err := checkTags(built.info); err != nil {
+		return nil, fmt.Errorf("building %s for %s: %w", folder, p, err)
+	}
 	if built.content, err = os.ReadFile(file); err != nil {
 		return nil, err
 	}
@@ -54,6 +57,17 @@ func (s *source) build(ctx context.Context, folder string, p platform) (*program
 	}
 	built.notices, err = s.notices(ctx, built.info, built.embedded)
 	return built, err
+}
+
+// checkTags refuses a program that was built with tags: one of them, faultpoints, is for
+// programs that tests break.
+func checkTags(info *debug.BuildInfo) error {
+	for _, setting := range info.Settings {
+		if setting.Key == "-tags" {
+			return fmt.Errorf("it was built with the tags %s, and a release has none", setting.Value)
+		}
+	}
+	return nil
 }
 
 // buildEnvironment is this process's but for what changes what the compiler makes.

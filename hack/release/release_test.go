@@ -55,6 +55,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	// These tests build the API server and the plugin. Go's test cache notes which variables
+	// are read, and runs them again when hack/testprograms.sh tells another build ID.
+	_ = os.Getenv("LATCHKEY_TEST_PROGRAM_APISERVER") + os.Getenv("LATCHKEY_TEST_PROGRAM_KUBECTL_LATCHKEY")
 	os.Exit(withRegistry(m.Run))
 }
 
@@ -85,6 +88,11 @@ var buildTwice = sync.OnceValues(func() (images, error) {
 	if err := run(context.Background(), append(args, "-root="+root, "-out="+made.first)); err != nil {
 		return made, err
 	}
+	// What is set here for other builds does not get into a release.
+	if err := os.Setenv("GOFLAGS", "-tags=faultpoints"); err != nil {
+		return made, err
+	}
+	defer func() { _ = os.Unsetenv("GOFLAGS") }()
 	elsewhere := filepath.Join(folder, "another", "checkout")
 	if err := copyTree(root, elsewhere); err != nil {
 		return made, fmt.Errorf("copying the tree: %w", err)
@@ -427,6 +435,15 @@ func TestChecksums(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "a.tar"), []byte("c"), 0o644))
 	if err := run(t.Context(), []string{"checksums", "-root=" + filepath.Join("..", ".."), "-out=" + dir}); err == nil {
 		t.Error("two files of one name were taken")
+	}
+}
+
+func TestTagsAreRefused(t *testing.T) {
+	info := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "-trimpath", Value: "true"}}}
+	must(t, checkTags(info))
+	info.Settings = append(info.Settings, debug.BuildSetting{Key: "-tags", Value: "faultpoints"})
+	if err := checkTags(info); err == nil || !strings.Contains(err.Error(), "the tags faultpoints") {
+		t.Errorf("the error is %v", err)
 	}
 }
 
