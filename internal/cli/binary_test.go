@@ -3,8 +3,8 @@ package cli_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -19,13 +19,8 @@ import (
 
 // plugin is the built plugin: some promises are the process's.
 var plugin = sync.OnceValues(func() (string, error) {
-	file := filepath.Join(env().Dir, "plugin", "kubectl-latchkey")
-	build := exec.Command("go", "build", "-ldflags", "-X github.com/latchkey-dev/latchkey/internal/buildinfo.version=v9.9.9", "-o", file, "./cmd/kubectl-latchkey")
-	build.Dir = controlplane.Root()
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return file, nil
+	dir := filepath.Join(env().Dir, "plugin")
+	return filepath.Join(dir, "kubectl-latchkey"), controlplane.InstallPrograms(context.Background(), dir, "kubectl-latchkey")
 })
 
 // pluginCommand is a run of the built plugin, and its standard error.

@@ -13,8 +13,6 @@ import (
 	"math/big"
 	"net/http"
 	"os"
-	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,24 +21,10 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
 	"github.com/latchkey-dev/latchkey/internal/testing/process"
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
-
-// build makes a program as a release has it: without the race detector, which would
-// multiply its memory and time.
-func build(t *testing.T, source string) (program string) {
-	t.Helper()
-	program = filepath.Join(env().Dir, path.Base(source))
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, source)
-	cmd.Dir, cmd.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
 
 // apiServer is a process of the API server.
 type apiServer struct {

@@ -87,8 +87,8 @@ func newWorld(t *testing.T) *world {
 		w.kubeconfig, err = w.writeKubeconfig()
 		must(t, err)
 		w.populate(t)
-		w.flooder = build(t, "./test/attacks/flooder")
-		w.program = build(t, "./cmd/apiserver")
+		must(t, controlplane.InstallPrograms(t.Context(), env.Dir, "apiserver", "flooder"))
+		w.program, w.flooder = filepath.Join(env.Dir, "apiserver"), filepath.Join(env.Dir, "flooder")
 	})
 	if theWorld == nil || theWorld.program == "" {
 		t.Fatal("the world could not be made; see the first test")

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 	"github.com/latchkey-dev/latchkey/test/faults/history"
 )
@@ -17,12 +18,12 @@ import (
 // breaches are the ways to accept what must not be, by what the check says of them.
 var breaches = []string{"nobody issued", "it is a token of", "it had expired", "it was revoked", "it was deleted", "it was suspended"}
 
-// testBroken has a replica among the others that accepts what it must not: a check that
+// testBroken adds a replica that accepts what it must not: a check that
 // does not find each way of that would not find it of any other either.
 func (w *world) testBroken(t *testing.T) {
 	const name = "broken"
 	st := w.perform(t, scenario{name: name, run: func(s *stage) {
-		r := s.newReplica(name, s.woven(), brokenVariable+"=1")
+		r := s.newReplica(name, s.program(faultyServer), fault.AcceptVariable+"=1")
 		s.join(r)
 		lift := s.suspend("globex")
 		testenv.Eventually(s.t, func() error {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 	"github.com/latchkey-dev/latchkey/test/faults/history"
 )
@@ -15,10 +16,9 @@ import (
 // clockSet sets the clock of one replica forward by an hour and right again, and that of
 // another back by an hour. What has expired stays so, and nothing lives longer.
 func clockSet(s *stage) {
-	program := s.woven()
 	soon := s.mint("acme", time.Now().Add(30*time.Minute))
 	s.issue(soon)
-	ahead, behind := s.settableReplica("ahead", program), s.settableReplica("behind", program)
+	ahead, behind := s.settableReplica("ahead"), s.settableReplica("behind")
 	for _, r := range []*replica{ahead, behind} {
 		s.join(r)
 		s.awaitAccepted(r, soon)
@@ -44,9 +44,9 @@ func clockSet(s *stage) {
 }
 
 // settableReplica is one whose clock setClock sets.
-func (s *stage) settableReplica(name, program string) *replica {
+func (s *stage) settableReplica(name string) *replica {
 	s.t.Helper()
-	return s.newReplica(name, program, clockVariable+"="+s.clockFile(name))
+	return s.newReplica(name, s.program(faultyServer), fault.ClockVariable+"="+s.clockFile(name))
 }
 
 func (s *stage) clockFile(name string) string { return filepath.Join(s.dir, "clock-"+name) }

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 	"github.com/latchkey-dev/latchkey/test/faults/history"
@@ -134,20 +135,23 @@ func descriptorsUsedUp(s *stage) {
 	s.mended(end)
 }
 
-// handlerPanics has some requests end in a panic, in a program whose handler was made to.
+// faultyServer is the API server with the fault points of internal/fault.
+const faultyServer = "apiserver-faults"
+
+// handlerPanics makes the handler panic for some requests.
 func handlerPanics(s *stage) {
-	r := s.newReplica("panicking", s.woven())
+	r := s.newReplica("panicking", s.program(faultyServer))
 	s.join(r)
 	panics := 50
 	if *full {
 		panics = 1000
 	}
-	for range panics {
+	for n := range panics {
 		request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+r.address+"/api/v1/ping", http.NoBody)
 		must(s.t, err)
 		request.Host = "acme." + baseDomain
 		request.Header.Set("Authorization", "token "+s.steady[0].plaintext)
-		request.Header.Set(panicHeader, "1")
+		request.Header.Set(fault.Header, fmt.Sprintf("panic-received-%d", n))
 		response, err := http.DefaultClient.Do(request)
 		must(s.t, err)
 		body, err := io.ReadAll(response.Body)

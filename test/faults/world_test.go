@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.etcd, err = env().Etcd()
 	must(t, err)
-	must(t, controlplane.BuildPrograms(t.Context(), w.dir, "./cmd/manager", "./cmd/apiserver"))
+	must(t, controlplane.InstallPrograms(t.Context(), w.dir, "manager", "apiserver", faultyServer))
 	w.createPublicApi("default", w.backend.URL, 30*time.Second)
 	w.startManagers()
 	t.Cleanup(w.stopManagers)

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/testing/process"
 	"github.com/latchkey-dev/latchkey/internal/testing/testenv"
 )
@@ -29,22 +30,22 @@ var carried = []struct {
 	steps   []string
 	request func(plaintext, caller, panics string) string
 }{
-	{"as caller's", []string{"handled", "admitted", "forwarded", "passed"}, func(p, _, panics string) string {
+	{"as caller's", []string{"received", "admitted", "forwarded", "answered"}, func(p, _, panics string) string {
 		return get(acme, "/api/v1/orders", "Authorization: token "+p, panics)
 	}},
-	{"in the query", []string{"handled", "admitted", "forwarded"}, func(p, caller, panics string) string {
+	{"in the query", []string{"received", "admitted", "forwarded"}, func(p, caller, panics string) string {
 		return get(acme, asQuery("/api/v1/orders", "token", p), "Authorization: token "+caller, panics)
 	}},
-	{"in the path", []string{"handled", "admitted", "forwarded"}, func(p, caller, panics string) string {
+	{"in the path", []string{"received", "admitted", "forwarded"}, func(p, caller, panics string) string {
 		return get(acme, "/api/v1/orders/"+p, "Authorization: token "+caller, "Referer: https://x/"+p, panics)
 	}},
-	{"in a body", []string{"handled", "admitted", "forwarded"}, func(p, caller, panics string) string {
+	{"in a body", []string{"received", "admitted", "forwarded"}, func(p, caller, panics string) string {
 		return send("/api/v1/orders", p, "Authorization: token "+caller, panics)
 	}},
-	{"in a body for the portal", []string{"handled", "admitted"}, func(p, caller, panics string) string {
+	{"in a body for the portal", []string{"received", "admitted"}, func(p, caller, panics string) string {
 		return send("/api/v1/tokens", `{"name":"x","description":"`+p+`"}`, "Authorization: token "+caller, "Content-Type: application/json", panics)
 	}},
-	{"in an address of the portal's", []string{"handled", "admitted"}, func(p, caller, panics string) string {
+	{"in an address of the portal's", []string{"received", "admitted"}, func(p, caller, panics string) string {
 		return get(acme, "/api/v1/tokens/"+p, "Authorization: token "+caller, panics)
 	}},
 }
@@ -55,19 +56,20 @@ func send(target, body string, headers ...string) string {
 	return lines(append(head, headers...)...) + body
 }
 
-// ask is how a step of a woven program is made to panic, once: the value of the header, or
-// the name of an ApiToken.
+// ask makes a step of a program with fault points panic, once, by the value of fault.Header
+// or by the name of an ApiToken.
 func (w *world) ask(step string) string {
 	asked := fmt.Sprintf("panic-%s-%d", step, len(w.asked))
 	w.asked = append(w.asked, asked)
 	return asked
 }
 
-// panics has every step of the woven programs panic while a token is under way.
+// panics makes every step of the programs with fault points panic while a token is under way.
 func (w *world) panics() {
 	w.t.Helper()
-	w.weave()
-	w.managerProgram, w.apiServerProgram = woven("manager"), woven("apiserver")
+	w.told = filepath.Join(w.t.TempDir(), "told") // where nothing is searched
+	must(w.t, os.WriteFile(w.told, nil, 0o600))
+	w.managerProgram, w.apiServerProgram = "manager"+faulty, "apiserver"+faulty
 	w.startManager()
 	w.startAPIServer()
 	plaintext := w.plugin("create", "panics", "--lifetime", "1h", "--scope", "orders:read").token()
@@ -77,7 +79,7 @@ func (w *world) panics() {
 	w.panicWhileIssuing()
 	b := w.newBrowser(acme)
 	ticket := w.plugin("settings", acme, "--no-browser").token()
-	w.internal(b.post("/sign-in/token", url.Values{"token": {ticket}}, panicHeader, w.ask("redeemed")))
+	w.internal(b.post("/sign-in/token", url.Values{"token": {ticket}}, fault.Header, w.ask("found")))
 	b.enter(ticket) // which the panic has not used up
 	w.panicOfManager()
 	w.listen()
@@ -89,13 +91,13 @@ func (w *world) panicOnTheWay(plaintext string) {
 	w.t.Helper()
 	for _, c := range carried {
 		for _, step := range c.steps {
-			if status := w.status(w.front, c.request(plaintext, w.manages, panicHeader+": "+w.ask(step))); !strings.HasPrefix(status, "HTTP/1.1 500 ") {
+			if status := w.status(w.front, c.request(plaintext, w.manages, fault.Header+": "+w.ask(step))); !strings.HasPrefix(status, "HTTP/1.1 500 ") {
 				w.t.Errorf("a token %s, with a panic when it was %s: %s", c.name, step, status)
 			}
 		}
 	}
 	for _, gateway := range []string{"nginx", "ingress-nginx", "traefik", "envoy"} {
-		status := w.status(w.gateway, get(acme, "/auth/"+gateway, "Authorization: token "+plaintext, "X-Original-Url: /api/v1/orders?token="+plaintext, panicHeader+": "+w.ask("judged")))
+		status := w.status(w.gateway, get(acme, "/auth/"+gateway, "Authorization: token "+plaintext, "X-Original-Url: /api/v1/orders?token="+plaintext, fault.Header+": "+w.ask("asked")))
 		if !strings.HasPrefix(status, "HTTP/1.1 500 ") {
 			w.t.Errorf("a panic before %s was answered: %s", gateway, status)
 		}
@@ -137,10 +139,10 @@ func (w *world) panicWhileIssuing() {
 			w.works(acme, w.post("/tokens/"+name+"/rotate", authorization, "", http.StatusOK))
 		}
 	}
-	for _, step := range []string{"minted", "stored", "revealed"} {
+	for _, step := range []string{"minted", "stored", "shown"} {
 		w.internal(b.post("/tokens", newForm(w.ask(step))))
 	}
-	for _, step := range []string{"minted", "rotated", "revealed"} {
+	for _, step := range []string{"minted", "rotated", "shown"} {
 		name := w.ask(step)
 		w.plugin("create", name, "--lifetime", "1h").token()
 		w.internal(b.post("/tokens/"+name+"/rotate", b.rotateForm(name)))
@@ -152,7 +154,7 @@ func (w *world) panicWhileIssuing() {
 // again.
 func (w *world) panicOfManager() {
 	w.t.Helper()
-	for _, step := range []string{"reconciled", "recorded"} {
+	for _, step := range []string{"read", "recorded"} {
 		w.works(acme, w.plugin("create", w.ask(step), "--lifetime", "1h").token())
 		w.works(acme, w.create(w.ask(step), "token "+w.manages))
 		w.works(acme, w.atSettings(acme).create(w.ask(step)))
@@ -171,7 +173,7 @@ func (w *world) wantPanics() {
 	for _, asked := range w.asked {
 		found := false
 		for line := range bytes.Lines(all) {
-			found = found || bytes.Contains(line, []byte("asked for: "+asked+":")) && bytes.Contains(line, []byte(`goroutine `)) && bytes.Contains(line, []byte("woven.go"))
+			found = found || bytes.Contains(line, []byte("asked for: "+asked+":")) && bytes.Contains(line, []byte(`goroutine `)) && bytes.Contains(line, []byte("internal/fault/enabled.go"))
 		}
 		if !found {
 			w.t.Errorf("the stack of %s is in no log", asked)
@@ -179,7 +181,7 @@ func (w *world) wantPanics() {
 	}
 }
 
-// crashUnderWay has the woven API server end by a panic that nothing recovers, while a
+// crashUnderWay ends the API server by a panic that nothing recovers, while a
 // token that it minted waits for the manager, and another is in a body that it reads.
 func (w *world) crashUnderWay() {
 	w.t.Helper()
@@ -194,11 +196,11 @@ func (w *world) crashUnderWay() {
 	testenv.Eventually(w.t, func() error {
 		return env().Client.Get(w.t.Context(), client.ObjectKey{Namespace: v1alpha1.TenantNamespacePrefix + acme, Name: name}, &v1alpha1.ApiToken{})
 	})
-	raw(w, w.front, get(acme, "/api/v1/orders", caller, panicHeader+": "+w.ask("crashed")))
+	raw(w, w.front, get(acme, "/api/v1/orders", caller, fault.Header+": crash-received-0"))
 	w.wantCrashed(w.apiServer)
 	content, err := os.ReadFile(w.logOf(w.apiServerProgram))
 	must(w.t, err)
-	if !bytes.Contains(content, []byte("panic: asked for: panic-crashed-")) {
+	if !bytes.Contains(content, []byte("panic: asked for: crash-received-0: ")) {
 		w.t.Error("the API server did not end by the panic that was asked for")
 	}
 	w.listen()
@@ -227,6 +229,21 @@ func (w *world) wantCrashed(p *process.Process) {
 	<-p.Done()
 	if text := p.Err().Error(); !strings.Contains(text, "exit status 2") {
 		w.t.Errorf("it did not dump its goroutines: %s", text)
+	}
+}
+
+// listen reads which tokens the API server minted, and notes those that nobody was given.
+func (w *world) listen() {
+	w.t.Helper()
+	content, err := os.ReadFile(w.told)
+	must(w.t, err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for plaintext := range strings.FieldsSeq(string(content)) {
+		id := strings.Split(plaintext, "_")[1]
+		if _, given := w.tokens[id]; !given {
+			w.withheld[id] = plaintext
+		}
 	}
 }
 

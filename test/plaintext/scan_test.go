@@ -24,8 +24,8 @@ import (
 	"github.com/latchkey-dev/latchkey/test/plaintext"
 )
 
-// wovenPrefix tells the programs that can be made to panic from the others.
-const wovenPrefix = "woven "
+// faulty is what the names of programs with fault points (internal/fault) end with.
+const faulty = "-faults"
 
 // settingsEvery is how many lifecycles there are to one whose tokens are also sent to all
 // the wrong places that Settings has, which are more than a hundred requests.
@@ -51,7 +51,7 @@ func TestNoPlaintextIsWritten(t *testing.T) {
 	w.crash(w.apiServer)
 	w.panics()
 	h.know(w)
-	h.programs(w, wovenPrefix)
+	h.programs(w, faulty)
 	w.crashUnderWay()
 	w.crash(w.manager)
 	h.know(w)
@@ -153,13 +153,13 @@ func (w *world) page(c *http.Client, url string) string {
 }
 
 // programs searches the metrics of ours, and the memory of the manager, which never needs
-// a plaintext: more than a heap profile has of it. which says which they are.
-func (h *hunt) programs(w *world, which string) {
+// a plaintext: more than a heap profile has of it. Their names end with the suffix.
+func (h *hunt) programs(w *world, suffix string) {
 	h.t.Helper()
 	for name, address := range map[string]string{"manager": w.managerMetrics, "apiserver": w.admin} {
-		h.page(w, "metrics of "+which+name, "http://"+address+"/metrics", http.DefaultClient)
+		h.page(w, "metrics of "+name+suffix, "http://"+address+"/metrics", http.DefaultClient)
 	}
-	h.frozen("memory of "+which+"manager", w.manager.PID())
+	h.frozen("memory of manager"+suffix, w.manager.PID())
 }
 
 // cluster searches the same of Kubernetes', and events as its API shows them.
@@ -232,8 +232,8 @@ func (h *hunt) judge(tokens int) {
 	all := len(h.decoys)
 	expected := map[string]struct{ ids, planted int }{
 		"etcd's database": {tokens / 2, all}, "etcd's write-ahead log": {tokens / 2, all}, "audit log": {tokens, all},
-		"logs of ours": {tokens, all}, "events": {0, all}, "metrics of manager": {0, 1}, "metrics of " + wovenPrefix + "manager": {0, 1},
-		"memory of manager": {0, all}, "memory of " + wovenPrefix + "manager": {0, all}, "memory of kube-apiserver": {0, all},
+		"logs of ours": {tokens, all}, "events": {0, all}, "metrics of manager": {0, 1}, "metrics of manager" + faulty: {0, 1},
+		"memory of manager": {0, all}, "memory of manager" + faulty: {0, all}, "memory of kube-apiserver": {0, all},
 	}
 	for _, found := range h.hauls {
 		for i, leak := range found.leaks {

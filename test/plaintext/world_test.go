@@ -29,6 +29,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/testing/check"
+	"github.com/latchkey-dev/latchkey/internal/fault"
 	"github.com/latchkey-dev/latchkey/internal/testing/controlplane"
 	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
 	"github.com/latchkey-dev/latchkey/internal/testing/process"
@@ -89,7 +90,7 @@ func newWorld(t *testing.T) *world {
 	for _, dir := range []string{w.home, w.logs} {
 		must(t, os.Mkdir(dir, 0o700))
 	}
-	must(t, controlplane.BuildPrograms(t.Context(), w.bin, "./cmd/..."))
+	must(t, controlplane.InstallPrograms(t.Context(), w.bin, "manager", "apiserver", "kubectl-latchkey", "manager"+faulty, "apiserver"+faulty))
 	w.installTenants()
 	w.startManager()
 	w.startAPIServer()
@@ -156,7 +157,7 @@ func (w *world) start(name string, config *rest.Config, args ...string) *process
 	p, err := process.Start(process.Command{
 		Path: filepath.Join(w.bin, name),
 		Args: append([]string{"--kubeconfig=" + kubeconfig, "--base-domain=" + baseDomain, "--log-level=DEBUG"}, args...),
-		Env:  []string{"TMPDIR=" + w.home, "GOTRACEBACK=all", toldVariable + "=" + w.told}, LogFile: w.logOf(name),
+		Env:  []string{"TMPDIR=" + w.home, "GOTRACEBACK=all", fault.MintedVariable + "=" + w.told}, LogFile: w.logOf(name),
 	})
 	must(w.t, err)
 	w.t.Cleanup(func() { must(w.t, p.Stop(20*time.Second)) })

@@ -50,13 +50,15 @@ func start(t *testing.T) *installation {
 func startAt(t *testing.T, baseDomain string, environment ...string) *installation {
 	t.Helper()
 	i := &installation{dir: filepath.Join(t.TempDir(), "run"), output: &buffer{}}
-	program := filepath.Join(t.TempDir(), "latchkey-run")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "./hack/run")
-	build.Dir, build.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	bin := t.TempDir()
+	err := errors.Join(
+		controlplane.InstallPrograms(t.Context(), bin, "run"),
+		controlplane.DependOnPrograms("manager", "apiserver", "kubectl-latchkey"), // which it builds itself
+	)
+	if err != nil {
+		t.Fatal(err)
 	}
-	run := exec.Command(program)
+	run := exec.Command(filepath.Join(bin, "run"))
 	run.Dir = controlplane.Root()
 	run.Env = append(os.Environ(), "HTTP_PORT=0", "HTTPS_PORT=0", "BASE_DOMAIN="+baseDomain, "RUN_DIR="+i.dir)
 	run.Env = append(run.Env, environment...)
