@@ -80,7 +80,9 @@ func DependOnPrograms(names ...string) error {
 // lists the folders that programs are built from, since Go's test cache notes each folder that
 // a test lists, with the time and size of all files in it.
 func dependOnSources() error {
-	for _, name := range []string{"go.mod", "go.sum", "api", "cmd", "controllers", "internal", "hack/run", "test/attacks/flooder"} {
+	for _, name := range []string{
+		"go.mod", "go.sum", "hack/testprograms.sh", "api", "cmd", "controllers", "internal", "hack/run", "test/attacks/flooder",
+	} {
 		err := filepath.WalkDir(filepath.Join(Root(), name), func(_ string, _ fs.DirEntry, err error) error { return err })
 		if err != nil {
 			return fmt.Errorf("list the sources of the programs: %w", err)
