@@ -6,7 +6,8 @@
 #   LATCHKEY_TEST_PROGRAM_APISERVER    the build ID of one of them; a line for each
 #
 # Go's test cache notes which variables a test reads. So the tests that start a program run
-# again when it has changed, and the others do not. See internal/testing/controlplane/programs.go.
+# again when it has changed, and the others do not. The folder may have spaces in its name:
+# export each line as a whole. See internal/testing/controlplane/programs.go.
 #
 # usage: hack/testprograms.sh [FOLDER [PROGRAM...]]
 # The folder is bin/test unless it is named. All programs are built unless some are named.
@@ -35,9 +36,9 @@ done
 
 # The flags are those of `make run`: what it has compiled is not compiled again. Tests that
 # look at the version expect this one.
-export CGO_ENABLED=0
+export CGO_ENABLED=0 GOWORK=off
 build=(go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false
-  -ldflags '-X github.com/latchkey-dev/latchkey/internal/buildinfo.version=v9.9.9')
+  -ldflags '-s -w -X github.com/latchkey-dev/latchkey/internal/buildinfo.version=v9.9.9')
 mkdir -p "$folder/faults"
 if [ ${#normal[@]} -gt 0 ]; then
   "${build[@]}" -o "$folder/" "${normal[@]}" >&2

@@ -19,8 +19,8 @@ func ForToken(_, _ string, _ any) {}
 // Minted is the step at which a token for the ApiToken of the name was minted.
 func Minted(_ string, _ token.Token) {}
 
-// Accept returns the decision about a request's token: the token, and the problem with it.
-func Accept[T, P any](decided *T, problem *P) (*T, *P) { return decided, problem }
+// Decision returns the decision about a request's token: the token, and the problem with it.
+func Decision[T, P any](decided *T, problem *P) (*T, *P) { return decided, problem }
 
 // Clock returns the clock.
 func Clock(c clock.WithDelayedExecution) clock.WithDelayedExecution { return c }

@@ -64,13 +64,13 @@ func tell(name, line string) {
 
 var (
 	accepts = os.Getenv(AcceptVariable) != ""
-	// latest is the token that was accepted last, a *T of Accept.
+	// latest is the token that was accepted last, a *T of Decision.
 	latest atomic.Value
 )
 
-// Accept takes a token that should be refused for the latest that was not, if the program
-// was told to.
-func Accept[T, P any](decided *T, problem *P) (*T, *P) {
+// Decision is the decision about a request's token. If the program was told to accept what it
+// should refuse, it takes such a token for the last one that it accepted.
+func Decision[T, P any](decided *T, problem *P) (*T, *P) {
 	switch other, known := latest.Load().(*T); {
 	case !accepts:
 	case problem == nil:

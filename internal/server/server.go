@@ -268,7 +268,7 @@ const describePath = "/token"
 
 // identify finds out which token calls and whether it works here and now.
 func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
-	c.token, p = fault.Accept(s.authenticate(c.r, c.tenant, now))
+	c.token, p = fault.Decision(s.authenticate(c.r, c.tenant, now))
 	if p == problem.TokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
 		return problem.TooManyBadTokens
 	}
