@@ -87,7 +87,7 @@ func newWorld(t *testing.T) *world {
 		w.kubeconfig, err = w.writeKubeconfig()
 		must(t, err)
 		w.populate(t)
-		must(t, controlplane.InstallPrograms(t.Context(), env.Dir, "apiserver", "flooder"))
+		must(t, controlplane.InstallPrograms(t.Context(), env().Dir, "apiserver", "flooder"))
 		w.program, w.flooder = filepath.Join(env.Dir, "apiserver"), filepath.Join(env.Dir, "flooder")
 	})
 	if theWorld == nil || theWorld.program == "" {
