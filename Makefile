@@ -26,15 +26,13 @@ help: ## Show this help
 
 .PHONY: run
 run: need-go ## Run everything on this machine: control plane, Latchkey, example backend, two tenants
-	@[ -e '$(RUN_DIR)/bin/latchkey-run' ] || echo "  Compiling what starts everything; the first time this takes a minute or two …"
-	@CGO_ENABLED=0 go build -buildvcs=false -o '$(RUN_DIR)/bin/latchkey-run' ./hack/run
-	@exec '$(RUN_DIR)/bin/latchkey-run'
+	@exec bash hack/run/start.sh
 
 ##@ Develop
 
 .PHONY: build
 build: need-go ## Build manager, apiserver and kubectl-latchkey into bin/
-	CGO_ENABLED=0 go build -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build $$(cat internal/testing/programs/flags.txt) -o bin/ ./cmd/...
 
 .PHONY: test
 test: need-go ## Run the tests of every package, where needed against a real control plane; ARGS='-run TestX ./api/...' runs some
@@ -152,8 +150,8 @@ score: need-go ## Check with kube-score what would be installed
 .PHONY: clean
 clean: ## Remove what was built here and what make run left, but for the cached control plane
 	@[ ! -e '$(RUN_DIR)/lock' ] || { echo "make run is at work, or was killed: stop it, after another start if it was killed, and try again."; exit 1; }
-	rm -rf bin dist '$(RUN_DIR)/bin' '$(RUN_DIR)/ca' '$(RUN_DIR)/logs'
+	rm -rf bin dist '$(RUN_DIR)/bin' '$(RUN_DIR)/programs' '$(RUN_DIR)/ca' '$(RUN_DIR)/logs'
 
 .PHONY: need-go
 need-go:
-	@command -v go >/dev/null || { echo "The command go is missing: install Go 1.26 or later (https://go.dev/doc/install)."; exit 1; }
+	@bash hack/run/need-go.sh

@@ -38,5 +38,19 @@ for module in "${modules[@]}"; do
   (cd "$module" && go mod tidy -diff >&2) || wrong "$module/go.mod or go.sum is not tidy: run go mod tidy in $module."
 done
 
+# Otherwise `make run` compiles what both modules use twice.
+echo "Checking that the control plane uses the same modules as Latchkey …"
+used() {
+  (cd "$1" && go list -deps -f '{{with .Module}}{{.Path}} {{with .Replace}}{{.Version}}{{else}}{{.Version}}{{end}}{{end}}' ./...) | LC_ALL=C sort -u
+}
+different=$(LC_ALL=C join <(used .) <(used hack/controlplane) | awk '$2 != $3 { print "  " $1 ": " $2 " in go.mod, " $3 " in hack/controlplane/go.mod" }')
+[ -z "$different" ] || wrong "These modules must have the same version in go.mod and hack/controlplane/go.mod:" $'\n'"$different"
+
+for platform in linux/arm64 darwin/arm64; do
+  echo "Compiling for $platform …"
+  CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go vet -gcflags=all=-dwarf=false ./cmd/... ./hack/run/... >&2 ||
+    wrong "Latchkey's programs, or those of make run, do not compile for $platform."
+done
+
 [ "$failed" = 0 ] || exit 1
 echo "Everything is up to date."

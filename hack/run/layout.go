@@ -11,11 +11,13 @@ import (
 // choice, and only what is listed here is ever removed from it.
 type layout struct{ dir string }
 
-// What outlives a run: the programs, the development CA, and the last run's logs.
+// What outlives a run: the programs, the folder for PATH with links to two of them, the
+// development CA, and the last run's logs.
 
-func (l layout) bin(name string) string { return filepath.Join(l.dir, "bin", name) }
-func (l layout) ca(name string) string  { return filepath.Join(l.dir, "ca", name) }
-func (l layout) log(name string) string { return filepath.Join(l.dir, "logs", name) }
+func (l layout) program(name string) string { return filepath.Join(l.dir, "programs", name) }
+func (l layout) bin(name string) string     { return filepath.Join(l.dir, "bin", name) }
+func (l layout) ca(name string) string      { return filepath.Join(l.dir, "ca", name) }
+func (l layout) log(name string) string     { return filepath.Join(l.dir, "logs", name) }
 
 // What ends with a run: the control plane's data and all access to it.
 
@@ -33,7 +35,7 @@ func (l layout) prepare() error {
 		return err
 	}
 	for _, folder := range []string{
-		l.bin(""), l.ca(""), l.log(""), l.controlPlane(), l.access(""), l.serving(""), l.samples(""),
+		l.program(""), l.bin(""), l.ca(""), l.log(""), l.controlPlane(), l.access(""), l.serving(""), l.samples(""),
 	} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return fmt.Errorf("make a folder for the run (RUN_DIR chooses another place): %w", err)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// programs are what a run starts.
-var programs = []string{"etcd", "kube-apiserver", "kube-controller-manager", "manager", "apiserver"}
+// children are the programs that a run starts.
+var children = []string{"etcd", "kube-apiserver", "kube-controllers", "manager", "apiserver"}
 
 // processInfo is a process of this machine.
 type processInfo struct {
@@ -27,7 +27,7 @@ func (p processInfo) isOf(files layout) bool {
 	names := func(folder string) bool {
 		return strings.Contains(p.commandLine, "="+folder+string(filepath.Separator))
 	}
-	return slices.Contains(programs, filepath.Base(p.executable)) &&
+	return slices.Contains(children, filepath.Base(p.executable)) &&
 		(names(files.controlPlane()) || names(files.access("")))
 }
 

@@ -10,18 +10,18 @@ import (
 func TestProcessOfARun(t *testing.T) {
 	files := layout{"/home/me/latchkey/.run"}
 	for commandLine, want := range map[string]bool{
-		"/cache/etcd --data-dir=/home/me/latchkey/.run/controlplane/etcd":                       true,
-		"/cache/kube-apiserver --x --cert-dir=/home/me/latchkey/.run/controlplane/pki":          true,
-		"/home/me/latchkey/.run/bin/manager --kubeconfig=/home/me/latchkey/.run/access/x":       true,
-		"/cache/etcd --data-dir=/somewhere/home/me/latchkey/.run/controlplane/etcd":             false,
-		"/cache/etcd --data-dir=/home/me/latchkey/.run/second/controlplane/etcd":                false,
-		"/cache/etcd --data-dir=/home/me/latchkey/.run2/controlplane/etcd":                      false,
-		"/cache/etcd --data-dir=/home/me/latchkey/.run/controlplane":                            false,
-		"etcd --data-dir=/var/lib/etcd":                                                         false,
-		"tail --follow=/home/me/latchkey/.run/controlplane/etcd/log":                            false,
-		"kubectl --kubeconfig=/home/me/latchkey/.run/access/latchkey-manager.kubeconfig get x":  false,
-		"/home/me/latchkey/.run/bin/latchkey-run --dir=/home/me/latchkey/.run":                  false,
-		"vim --cmd=/home/me/latchkey/.run/controlplane/etcd /home/me/latchkey/.run/bin/manager": false,
+		"/cache/etcd --data-dir=/home/me/latchkey/.run/controlplane/etcd":                            true,
+		"/cache/kube-apiserver --x --cert-dir=/home/me/latchkey/.run/controlplane/pki":               true,
+		"/home/me/latchkey/.run/programs/manager --kubeconfig=/home/me/latchkey/.run/access/x":       true,
+		"/cache/etcd --data-dir=/somewhere/home/me/latchkey/.run/controlplane/etcd":                  false,
+		"/cache/etcd --data-dir=/home/me/latchkey/.run/second/controlplane/etcd":                     false,
+		"/cache/etcd --data-dir=/home/me/latchkey/.run2/controlplane/etcd":                           false,
+		"/cache/etcd --data-dir=/home/me/latchkey/.run/controlplane":                                 false,
+		"etcd --data-dir=/var/lib/etcd":                                                              false,
+		"tail --follow=/home/me/latchkey/.run/controlplane/etcd/log":                                 false,
+		"kubectl --kubeconfig=/home/me/latchkey/.run/access/latchkey-manager.kubeconfig get x":       false,
+		"/home/me/latchkey/.run/programs/run --dir=/home/me/latchkey/.run":                           false,
+		"vim --cmd=/home/me/latchkey/.run/controlplane/etcd /home/me/latchkey/.run/programs/manager": false,
 	} {
 		executable, _, _ := strings.Cut(commandLine, " ")
 		process := processInfo{pid: 1, executable: executable, commandLine: commandLine}

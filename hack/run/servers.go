@@ -86,7 +86,7 @@ func (s *session) startServer(ctx context.Context, program, healthFlag, serviceA
 	}
 	health = loopback(port)
 	server, err := process.Start(process.Command{
-		Path: s.files.bin(program),
+		Path: s.files.program(program),
 		Args: append([]string{
 			"--kubeconfig=" + kubeconfig,
 			"--base-domain=" + s.settings.baseDomain,

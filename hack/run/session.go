@@ -46,8 +46,6 @@ type step struct {
 
 func (s *session) steps() []step {
 	return []step{
-		{"Building etcd, kube-apiserver, kube-controller-manager and kubectl", "Kubernetes' programs are built", s.buildControlPlane},
-		{"Building manager, apiserver and kubectl-latchkey", "Latchkey's programs are built", s.buildPrograms},
 		{"Starting the control plane", "The control plane runs", s.startControlPlane},
 		{"Installing kinds, namespaces and roles", "Kinds, namespaces and roles are installed", s.install},
 		{"Starting manager, API server and example backend", "Manager, API server and example backend run", s.startServers},
@@ -75,10 +73,13 @@ func (s *session) run(ctx context.Context) (err error) {
 }
 
 func (s *session) up(ctx context.Context) error {
-	for _, work := range []func() error{checkTools, s.takeFolder, s.takePorts, s.files.prepare} {
+	for _, work := range []func() error{s.takeFolder, s.takePorts, s.files.prepare} {
 		if err := work(); err != nil {
 			return err
 		}
+	}
+	if err := s.build(ctx); err != nil {
+		return err
 	}
 	for _, step := range s.steps() {
 		err := s.progress.step(step.doing, step.done, func() error { return step.work(ctx) })

@@ -26,6 +26,8 @@ type settings struct {
 	// apiServerArgs are further arguments of the API server, separated by spaces, such
 	// as those that name an identity provider.
 	apiServerArgs string
+	// controlPlane is the folder with the control plane's programs if everything is built.
+	controlPlane string
 }
 
 func parseSettings(args []string) (settings, error) {
@@ -40,6 +42,7 @@ func parseSettings(args []string) (settings, error) {
 	text(&s.baseDomain, "base-domain", "BASE_DOMAIN", "localhost", "what the tenants' hosts end with")
 	text(&s.dir, "dir", "RUN_DIR", ".run", "folder for files of the run")
 	text(&s.apiServerArgs, "apiserver-args", "APISERVER_ARGS", "", "more arguments for the API server, separated by spaces")
+	flags.StringVar(&s.controlPlane, "controlplane", "", "folder with the control plane's programs; everything is built unless it is given")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

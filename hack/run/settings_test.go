@@ -17,11 +17,12 @@ func TestSettings(t *testing.T) {
 		args        []string
 		want        settings
 	}{
-		"defaults":        {nil, nil, settings{8080, 8443, "localhost", filepath.Join(here, ".run"), ""}},
-		"variables":       {map[string]string{"HTTP_PORT": "1", "HTTPS_PORT": "2", "BASE_DOMAIN": "epochapp.com", "RUN_DIR": "/x", "APISERVER_ARGS": "--oidc-client-id=x"}, nil, settings{1, 2, "epochapp.com", "/x", "--oidc-client-id=x"}},
-		"flags win":       {map[string]string{"HTTP_PORT": "1"}, []string{"-http-port", "3", "-dir", "y"}, settings{3, 8443, "localhost", filepath.Join(here, "y"), ""}},
-		"any free ports":  {map[string]string{"HTTP_PORT": "0", "HTTPS_PORT": "0"}, nil, settings{0, 0, "localhost", filepath.Join(here, ".run"), ""}},
-		"empty variables": {map[string]string{"HTTP_PORT": "", "BASE_DOMAIN": ""}, nil, settings{8080, 8443, "localhost", filepath.Join(here, ".run"), ""}},
+		"defaults":        {nil, nil, settings{8080, 8443, "localhost", filepath.Join(here, ".run"), "", ""}},
+		"variables":       {map[string]string{"HTTP_PORT": "1", "HTTPS_PORT": "2", "BASE_DOMAIN": "epochapp.com", "RUN_DIR": "/x", "APISERVER_ARGS": "--oidc-client-id=x"}, nil, settings{1, 2, "epochapp.com", "/x", "--oidc-client-id=x", ""}},
+		"flags win":       {map[string]string{"HTTP_PORT": "1"}, []string{"-http-port", "3", "-dir", "y"}, settings{3, 8443, "localhost", filepath.Join(here, "y"), "", ""}},
+		"built already":   {nil, []string{"-controlplane=/c"}, settings{8080, 8443, "localhost", filepath.Join(here, ".run"), "", "/c"}},
+		"any free ports":  {map[string]string{"HTTP_PORT": "0", "HTTPS_PORT": "0"}, nil, settings{0, 0, "localhost", filepath.Join(here, ".run"), "", ""}},
+		"empty variables": {map[string]string{"HTTP_PORT": "", "BASE_DOMAIN": ""}, nil, settings{8080, 8443, "localhost", filepath.Join(here, ".run"), "", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			setEnvironment(t, test.environment)

@@ -133,7 +133,7 @@ func (i *installation) processes(t *testing.T, program string) []int {
 // freeze stops the manager, as a node that hangs would, until thaw is called.
 func (i *installation) freeze(t *testing.T) (thaw func()) {
 	t.Helper()
-	pids := i.processes(t, "bin/manager")
+	pids := i.processes(t, "programs/manager")
 	if len(pids) != 1 {
 		t.Fatalf("found the managers %v, want one", pids)
 	}

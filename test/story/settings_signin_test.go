@@ -130,7 +130,7 @@ func (s *settings) signIn(t *testing.T, who string) *browsertest.Page {
 // provider is the identity provider's origin, as the API server was told.
 func (s *settings) provider(t *testing.T) string {
 	t.Helper()
-	for _, pid := range s.processes(t, "bin/apiserver") {
+	for _, pid := range s.processes(t, "programs/apiserver") {
 		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err != nil {
 			t.Fatal(err)

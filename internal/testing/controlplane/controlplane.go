@@ -1,5 +1,5 @@
-// Package controlplane starts a real etcd, kube-apiserver and, where asked,
-// kube-controller-manager on loopback, for `make run` and for the tests.
+// Package controlplane starts a real etcd, kube-apiserver and, where asked, the controllers
+// of Kubernetes that Latchkey depends on, on loopback, for `make run` and for the tests.
 package controlplane
 
 import (
@@ -12,12 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -28,6 +24,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/testing/freeport"
 	"github.com/latchkey-dev/latchkey/internal/testing/process"
+	"github.com/latchkey-dev/latchkey/internal/testing/programs"
 )
 
 const (
@@ -40,15 +37,16 @@ const (
 
 // Options say what to start.
 type Options struct {
-	// Binaries is the folder with etcd, kube-apiserver and
-	// kube-controller-manager. See Binaries.
+	// Binaries is the folder with etcd, kube-apiserver and kube-controllers. See the
+	// function Binaries.
 	Binaries string
 	// Dir keeps certificates and etcd's data. It must exist.
 	Dir string
 	// LogDir gets the processes' logs. It must exist; empty means Dir.
 	LogDir string
-	// ControllerManager also starts kube-controller-manager, so that deleted
-	// namespaces end and garbage is collected.
+	// ControllerManager also starts kube-controllers, the part of kube-controller-manager
+	// that Latchkey depends on: deleted namespaces end, garbage is collected, and
+	// ResourceQuotas are enforced.
 	ControllerManager bool
 	// AuditLog, if set, is the file to which the API server writes requests and
 	// responses in full.
@@ -60,60 +58,22 @@ type ControlPlane struct {
 	// Config is an administrator's access to it.
 	Config *rest.Config
 
-	logDir            string
-	environment       *envtest.Environment
-	apiServer         *envtest.APIServer
-	controllerManager *process.Process
+	logDir      string
+	environment *envtest.Environment
+	apiServer   *envtest.APIServer
+	controllers *process.Process
 	// components are the processes that were handed out, last the latest.
 	components []*Component
 }
 
-// Binaries finds the control plane's binaries: in KUBEBUILDER_ASSETS, or built
-// and cached by hack/controlplane/build.sh, whose progress goes to stderr. Of several
-// processes that ask for them at once, one builds and the others wait.
+// Binaries finds or builds the control plane's programs, and returns their folder. Progress
+// goes to stderr.
 func Binaries() (string, error) {
-	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		missing := func(name string) bool {
-			_, err := os.Stat(filepath.Join(dir, name))
-			return err != nil
-		}
-		if !missing("etcd") && !missing("kube-apiserver") && !missing("kube-controller-manager") && !missing("kubectl") {
-			return dir, nil
-		}
-	}
-	script := filepath.Join(Root(), "hack", "controlplane", "build.sh")
-	unlock, err := lock(script)
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	cmd := exec.Command("bash", script)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", script, err)
-	}
-	return strings.TrimSpace(string(out)), nil
+	return programs.ControlPlane(context.Background(), programs.NewReport(os.Stderr))
 }
 
-// Root is the root of the checkout that this file was compiled from. A program that was
-// compiled with -trimpath does not know it, and takes the checkout that it was started in.
-var Root = sync.OnceValue(func() string {
-	if _, file, _, _ := runtime.Caller(0); filepath.IsAbs(file) {
-		return filepath.Join(filepath.Dir(file), "..", "..", "..")
-	}
-	for dir := startedIn; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "hack", "controlplane", "build.sh")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			panic("no checkout of Latchkey has the folder " + startedIn + ": start this program inside one")
-		}
-	}
-})
-
-// startedIn is the working directory before anything could have changed it.
-var startedIn, _ = os.Getwd()
+// Root is the root of the checkout that this process was started in.
+func Root() string { return programs.Root() }
 
 // Start starts a control plane and waits until it is usable. When ctx ends
 // before, what was started is stopped again.
@@ -155,7 +115,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 		return nil, errors.Join(fmt.Errorf("start the control plane (logs in %s): %w", cp.logDir, err), cp.Stop())
 	}
 	if o.ControllerManager && ctx.Err() == nil {
-		err = cp.startControllerManager(ctx, o)
+		err = cp.startControllers(ctx, o)
 	}
 	if err = errors.Join(err, ctx.Err()); err != nil {
 		return nil, errors.Join(err, cp.Stop())
@@ -209,41 +169,30 @@ func openLogs(dir string, names ...string) ([]*os.File, error) {
 	return files, nil
 }
 
-func (cp *ControlPlane) startControllerManager(ctx context.Context, o Options) error {
-	kubeconfig := filepath.Join(o.Dir, "controller-manager.kubeconfig")
+func (cp *ControlPlane) startControllers(ctx context.Context, o Options) error {
+	kubeconfig := filepath.Join(o.Dir, "kube-controllers.kubeconfig")
 	if err := cp.WriteKubeconfig(kubeconfig); err != nil {
 		return err
 	}
-	port, err := freeport.Port()
+	health, err := freeport.Address()
 	if err != nil {
 		return err
 	}
-	cp.controllerManager, err = process.Start(process.Command{
-		Path: filepath.Join(o.Binaries, "kube-controller-manager"),
-		Args: []string{
-			"--kubeconfig=" + kubeconfig,
-			"--authentication-kubeconfig=" + kubeconfig,
-			"--authorization-kubeconfig=" + kubeconfig,
-			"--authorization-always-allow-paths=/healthz",
-			"--service-account-private-key-file=" + filepath.Join(cp.apiServer.CertDir, "sa-signer.key"),
-			"--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller",
-			"--leader-elect=false",
-			"--kube-api-qps=500", "--kube-api-burst=1000",
-			"--cert-dir=" + filepath.Join(o.Dir, "controller-manager-pki"),
-			"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port),
-		},
-		LogFile: filepath.Join(cp.logDir, "kube-controller-manager.log"),
+	cp.controllers, err = process.Start(process.Command{
+		Path:    filepath.Join(o.Binaries, "kube-controllers"),
+		Args:    []string{"--kubeconfig=" + kubeconfig, "--health-listen=" + health},
+		LogFile: filepath.Join(cp.logDir, "kube-controllers.log"),
 	})
 	if err != nil {
 		return err
 	}
-	return cp.waitForControllerManager(ctx, fmt.Sprintf("https://127.0.0.1:%d/healthz", port))
+	return cp.waitForControllers(ctx, "http://"+health+"/healthz")
 }
 
-func (cp *ControlPlane) waitForControllerManager(ctx context.Context, healthz string) error {
+func (cp *ControlPlane) waitForControllers(ctx context.Context, healthz string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	client := &http.Client{Transport: insecureTransport(), Timeout: 5 * time.Second}
+	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -255,10 +204,10 @@ func (cp *ControlPlane) waitForControllerManager(ctx context.Context, healthz st
 			}
 		}
 		select {
-		case <-cp.controllerManager.Done():
-			return cp.controllerManager.Err()
+		case <-cp.controllers.Done():
+			return cp.controllers.Err()
 		case <-ctx.Done():
-			return fmt.Errorf("kube-controller-manager is not healthy: %w", ctx.Err())
+			return fmt.Errorf("kube-controllers is not healthy: %w", ctx.Err())
 		case <-tick.C:
 		}
 	}
@@ -267,8 +216,8 @@ func (cp *ControlPlane) waitForControllerManager(ctx context.Context, healthz st
 // Stop ends the control plane's processes.
 func (cp *ControlPlane) Stop() error {
 	var err error
-	if cp.controllerManager != nil {
-		err = cp.controllerManager.Stop(stopTimeout)
+	if cp.controllers != nil {
+		err = cp.controllers.Stop(stopTimeout)
 	}
 	for _, c := range cp.components {
 		err = errors.Join(err, c.stop())
@@ -315,8 +264,8 @@ func (cp *ControlPlane) ServiceAccountConfig(ctx context.Context, namespace, nam
 	return config, nil
 }
 
-// insecureTransport accepts the certificate that kube-controller-manager makes
-// for itself at start: only its health is asked for, on loopback.
+// insecureTransport accepts any certificate: only the health of a process on loopback is
+// asked for.
 func insecureTransport() *http.Transport {
 	return &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // see above
 }

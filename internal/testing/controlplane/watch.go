@@ -28,9 +28,9 @@ func (cp *ControlPlane) Watch(ctx context.Context) error {
 		return err
 	}
 	defer client.CloseIdleConnections()
-	var ended <-chan struct{} // stays nil, and blocks, without a controller manager
-	if cp.controllerManager != nil {
-		ended = cp.controllerManager.Done()
+	var ended <-chan struct{} // stays nil, and blocks, without controllers
+	if cp.controllers != nil {
+		ended = cp.controllers.Done()
 	}
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
@@ -39,7 +39,7 @@ func (cp *ControlPlane) Watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ended:
-			return cp.controllerManager.Err()
+			return cp.controllers.Err()
 		case <-tick.C:
 		}
 		if err := cp.live(ctx, client); err == nil {

@@ -1,6 +1,5 @@
-// Command kube-apiserver is Kubernetes' own API server, built from its module
-// because its release binaries can't be relied on to be downloadable.
-package main
+// Package kubeapiserver is Kubernetes' own API server, with all that a cluster's has.
+package kubeapiserver
 
 import (
 	"os"
@@ -12,6 +11,5 @@ import (
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 )
 
-func main() {
-	os.Exit(cli.Run(app.NewAPIServerCommand()))
-}
+// Main runs kube-apiserver as the command line says.
+func Main() { os.Exit(cli.Run(app.NewAPIServerCommand())) }
