@@ -135,6 +135,7 @@ func (p *plane) target(chosen map[string]candidate) (*target, error) {
 			{importPath + "/kubeapiserver", "kube-apiserver"},
 			{importPath + "/kubecontrollers", "kube-controllers"},
 			{importPath + "/kubectl", "kubectl"},
+			{importPath, "the control plane"},
 		},
 		linkerFlags: fmt.Sprintf(" -X %s.gitVersion=%s -X %s.gitMajor=%d -X %s.gitMinor=%d -X %s.gitTreeState=clean",
 			stamp, v, stamp, v[0], stamp, v[1], stamp),

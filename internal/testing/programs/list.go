@@ -16,6 +16,7 @@ import (
 type goPackage struct {
 	ImportPath, Dir string
 	Name            string
+	Standard        bool
 	GoFiles, SFiles []string
 	Imports         []string
 	// ImportMap has the imports that mean a package by another path.
@@ -25,7 +26,7 @@ type goPackage struct {
 // listPackages lists what a target is made of, every package behind those that it imports.
 // Go downloads the modules that are missing.
 func listPackages(ctx context.Context, t *target, line func(string)) ([]goPackage, error) {
-	args := append([]string{"list", "-deps", "-json=ImportPath,Dir,Name,GoFiles,SFiles,Imports,ImportMap"}, t.flags()...)
+	args := append([]string{"list", "-deps", "-json=ImportPath,Dir,Name,Standard,GoFiles,SFiles,Imports,ImportMap"}, t.flags()...)
 	output, err := goCommand(ctx, t.dir, append(args, t.packages...), line)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func nameParts(packages []goPackage, t *target) []listed {
 // weigh guesses what it costs to compile a package from the size of its source. A package
 // costs something even if it is small.
 func weigh(p goPackage) float64 {
-	const least = 20_000
+	const least = 50_000
 	weight := float64(least)
 	for _, name := range slices.Concat(p.GoFiles, p.SFiles) {
 		if info, err := os.Stat(filepath.Join(p.Dir, name)); err == nil {
