@@ -33,7 +33,7 @@ func Main() {
 	if err := run(ctx, *kubeconfig, *listen); err != nil {
 		klog.ErrorS(err, "The controllers ended")
 		klog.Flush()
-		os.Exit(1) //nolint:gocritic // there is nothing left to stop
+		os.Exit(1)
 	}
 	klog.Flush()
 }

@@ -26,7 +26,7 @@ func main() {
 	switch {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "\nStopped. What was compiled is kept; the next start goes on from there.")
-		os.Exit(128 + int(syscall.SIGINT)) //nolint:gocritic // stop restores the signals of a process that ends
+		os.Exit(128 + int(syscall.SIGINT))
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "%s: %v\n", caller(), err)
 		os.Exit(1)

@@ -63,20 +63,20 @@ func pinnedKubernetes(file string) (version, error) {
 // version of Go, and the binaries that may serve instead of some parts.
 func (p *plane) key() (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, Flags())
+	_, _ = fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, Flags())
 	for _, c := range p.candidates {
 		info, err := os.Stat(c.path)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(hash, c.part.name, c.path, info.Size(), info.ModTime().UnixNano())
+		_, _ = fmt.Fprintln(hash, c.part.name, c.path, info.Size(), info.ModTime().UnixNano())
 	}
 	err := filepath.WalkDir(p.source, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		content, err := os.ReadFile(path)
-		fmt.Fprintln(hash, strings.TrimPrefix(path, p.source), len(content))
+		_, _ = fmt.Fprintln(hash, strings.TrimPrefix(path, p.source), len(content))
 		_, _ = hash.Write(content)
 		return err
 	})
@@ -93,10 +93,10 @@ func complete(dir string) bool {
 
 // lock has one process at a time build the control plane. Another one waits for it.
 func (p *plane) lock(report *Report) (unlock func(), err error) {
-	if err := os.MkdirAll(p.cache, 0o755); err != nil {
+	if err := os.MkdirAll(p.cache, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder for the control plane's programs: %w: make it writable, or set XDG_CACHE_HOME to another place", err)
 	}
-	file, err := os.OpenFile(filepath.Join(p.cache, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(filepath.Join(p.cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the folder of the control plane's programs: %w: make it writable, or set XDG_CACHE_HOME to another place", err)
 	}
@@ -154,7 +154,7 @@ func (p *plane) finish(t *target, chosen map[string]candidate) error {
 			return err
 		}
 	}
-	if err := errors.Join(os.Chmod(partial, 0o755), os.RemoveAll(p.dir)); err != nil { // what an interrupted finish left
+	if err := os.RemoveAll(p.dir); err != nil { // it lacks a program that was removed
 		return err
 	}
 	return os.Rename(partial, p.dir)

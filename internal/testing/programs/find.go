@@ -113,7 +113,24 @@ func (f finder) add(found []candidate, c candidate) []candidate {
 			return found
 		}
 	}
+	c.path = follow(c.path)
 	return append(found, c)
+}
+
+// follow follows links as long as they have the name of the program: make run links to the
+// kubectl in PATH from a folder that a user puts into PATH, and must not link to its own
+// link. Some programs are another one by their name only, so that a link to them matters.
+func follow(path string) string {
+	for {
+		next, err := os.Readlink(path)
+		if err != nil || filepath.Base(next) != filepath.Base(path) {
+			return path
+		}
+		if !filepath.IsAbs(next) {
+			next = filepath.Join(filepath.Dir(path), next)
+		}
+		path = next
+	}
 }
 
 // envtestDirs are the folders of setup-envtest with a fitting version, the latest first.

@@ -1,6 +1,7 @@
 package programs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,6 +96,26 @@ func TestOwnKubectlInPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.want("a link to our own", map[string]string{})
+}
+
+// make run also links to the kubectl that is installed.
+func TestLinksToKubectl(t *testing.T) {
+	m := newMachine(t)
+	m.install("other/kubectl", "Client Version: v1.37.2")
+	m.install("other/many", "Client Version: v1.37.2")
+	m.env["PATH"] = filepath.Join(m.dir, "first") + string(filepath.ListSeparator) + filepath.Join(m.dir, "second")
+	link := func(target, path string) {
+		path = filepath.Join(m.dir, path)
+		if err := errors.Join(os.RemoveAll(path), os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(target, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("../other/kubectl", "second/kubectl")
+	m.want("a link", map[string]string{"kubectl": "other/kubectl"})
+	link(filepath.Join(m.dir, "second/kubectl"), "first/kubectl")
+	m.want("a link to a link", map[string]string{"kubectl": "other/kubectl"})
+	link("../other/many", "second/kubectl")
+	m.want("a link to a program that looks at its name", map[string]string{"kubectl": "second/kubectl"})
 }
 
 func TestSetupEnvtest(t *testing.T) {
