@@ -317,7 +317,7 @@ func TestEveryProblemHasItsAdvice(t *testing.T) {
 
 // What is committed of npm's packages is what npm had.
 func TestFilesOfTheViewerAreAsTheyWereTaken(t *testing.T) {
-	for _, folder := range []string{"swagger-ui", "../../browsertest/axe"} {
+	for _, folder := range []string{"swagger-ui", "../../testing/browsertest/axe"} {
 		sums, err := os.ReadFile(filepath.Join(folder, "SHA512SUMS"))
 		if err != nil {
 			t.Fatal(err)
