@@ -14,17 +14,18 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/testing/browsertest"
 )
 
-// looks are the ways in which people see the pages.
+// looks are the ways in which people see the pages. Where rules are named, the document
+// and its style rules are those of a look before, and only they can find more.
 var looks = []struct {
 	name    string
 	options browsertest.Options
+	rules   []string
 }{
-	{"light", browsertest.Options{}},
-	{"dark", browsertest.Options{Dark: true}},
-	{"phone", browsertest.Options{Width: 360}},
-	{"tablet", browsertest.Options{Width: 800, Dark: true}},
-	{"wide", browsertest.Options{Width: 1600}},
-	{"plain", browsertest.Options{NoScript: true}},
+	{name: "light"},
+	{name: "dark", options: browsertest.Options{Dark: true}, rules: browsertest.Appearance},
+	{name: "wide", options: browsertest.Options{Width: 1600}, rules: browsertest.Appearance},
+	{name: "tablet", options: browsertest.Options{Width: 800, Dark: true}},
+	{name: "phone", options: browsertest.Options{Width: 360}},
 }
 
 // viewed are all views, each at a path of its own.
@@ -38,24 +39,33 @@ func viewed() map[string]settings.View {
 
 func TestEveryLookIsAccessible(t *testing.T) {
 	s := newSite(t, viewed())
-	for _, look := range looks {
-		t.Run(look.name, func(t *testing.T) {
-			var p *browsertest.Page
-			for _, name := range slices.Sorted(maps.Keys(everything())) {
-				address := s.origin + "/settings/view/" + name
-				if p == nil {
-					p = browsertest.Open(t, address, look.options)
-				} else {
-					p.Go(address)
-				}
-				if violations := p.Axe(); len(violations) > 0 {
-					t.Errorf("%s: axe finds:\n%s", name, strings.Join(violations, "\n"))
-				}
-				p.WantNoSidewaysScrolling()
-				p.Screenshot("settings-" + name + "-" + look.name)
-			}
-		})
+	address := func(name string) string { return s.origin + "/settings/view/" + name }
+	names := slices.Sorted(maps.Keys(everything()))
+	check := func(t *testing.T, p *browsertest.Page, name, look string, rules []string) {
+		t.Helper()
+		if violations := p.Axe(rules...); len(violations) > 0 {
+			t.Errorf("%s, %s: axe finds:\n%s", name, look, strings.Join(violations, "\n"))
+		}
+		p.WantNoSidewaysScrolling()
+		p.Screenshot("settings-" + name + "-" + look)
 	}
+	t.Run("with script", func(t *testing.T) {
+		p := browsertest.Open(t, address(names[0]), browsertest.Options{})
+		for _, name := range names {
+			p.Go(address(name))
+			for _, look := range looks {
+				p.Emulate(look.options)
+				check(t, p, name, look.name, look.rules)
+			}
+		}
+	})
+	t.Run("plain", func(t *testing.T) {
+		p := browsertest.Open(t, address(names[0]), browsertest.Options{NoScript: true})
+		for _, name := range names {
+			p.Go(address(name))
+			check(t, p, name, "plain", nil)
+		}
+	})
 }
 
 // open opens one of everything.

@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	_ "embed"
+	"encoding/json"
 	"strings"
 )
 
@@ -11,12 +12,16 @@ import (
 var axeSource string
 
 // axeRun checks what can be checked of WCAG 2.2 AA by a program, and good practice
-// such as the order of headings.
-const axeRun = `axe.run(document, {
-	runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+// such as the order of headings. A list of rules takes their place if there is one.
+const axeRun = `((rules) => axe.run(document, {
+	runOnly: rules ?? ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
 	resultTypes: ["violations"],
 }).then(result => result.violations.flatMap(v => v.nodes.map(n =>
-	v.id + ": " + n.target.join(" ") + ": " + n.html.slice(0, 200) + " " + n.failureSummary.replaceAll("\n", " "))))`
+	v.id + ": " + n.target.join(" ") + ": " + n.html.slice(0, 200) + " " + n.failureSummary.replaceAll("\n", " ")))))`
+
+// Appearance are the rules of axe whose outcome depends on colours and places. Others look
+// at the document alone, and need no second look at the same one.
+var Appearance = []string{"color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"}
 
 // WantAccessible checks the page as it is with axe. The DevTools protocol runs axe,
 // past the page's Content-Security-Policy.
@@ -27,12 +32,18 @@ func (p *Page) WantAccessible() {
 	}
 }
 
-// Axe is what axe finds wrong with the page.
-func (p *Page) Axe() []string {
+// Axe is what axe finds wrong with the page, by all rules or by those that are named.
+func (p *Page) Axe(rules ...string) []string {
 	p.t.Helper()
 	// A page that was loaded without JavaScript stays as it is: its own scripts are
 	// not run later.
 	p.Do(scripts(true))
-	Eval[bool](p, axeSource+"\n;true")
-	return Eval[[]string](p, axeRun)
+	if !Eval[bool](p, `"axe" in window`) {
+		Eval[bool](p, axeSource+"\n;true")
+	}
+	named, err := json.Marshal(rules) // null without any
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return Eval[[]string](p, axeRun+"("+string(named)+")")
 }

@@ -71,6 +71,20 @@ func TestAxe(t *testing.T) {
 	}
 }
 
+// Rules that are named are the only ones, and exist.
+func TestAxeByRules(t *testing.T) {
+	body := "<h4>Deep</h4>" + strings.Repeat("<button>x</button>", 5)
+	found := browsertest.Open(t, serve(t, "", body), browsertest.Options{}).Axe(browsertest.Appearance...)
+	if len(found) == 0 {
+		t.Error("axe does not find the small targets")
+	}
+	for _, f := range found {
+		if !strings.HasPrefix(f, "target-size:") {
+			t.Errorf("axe finds %s", f)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	address := serve(t, "", `<noscript>Without</noscript>`)
 	const seen = `innerWidth + " " + matchMedia("(prefers-color-scheme: dark)").matches`
