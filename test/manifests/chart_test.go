@@ -44,8 +44,7 @@ func helm(t *testing.T, args ...string) (stdout []byte, stderr string, err error
 	t.Helper()
 	home := t.TempDir()
 	return run(t, "env", append([]string{
-		"HELM_CACHE_HOME=" + home, "HELM_CONFIG_HOME=" + home, "HELM_DATA_HOME=" + home,
-		"go", "tool", "-modfile=hack/tools/helm/go.mod", "helm",
+		"HELM_CACHE_HOME=" + home, "HELM_CONFIG_HOME=" + home, "HELM_DATA_HOME=" + home, tool(t, "hack/tools/helm/go.mod", "helm"),
 	}, args...)...)
 }
 
@@ -192,10 +191,13 @@ func TestChartRefusesWrongValues(t *testing.T) {
 		"baseDomain=a.example,sessions.absolute=1 day":                     "absolute",
 		"baseDomain=a.example,sessions.recent=-5m":                         "recent",
 	} {
-		_, stderr, err := template(t, chart, "--set="+values)
-		if err == nil || !strings.Contains(stderr, says) {
-			t.Errorf("with %q: %v, want an error about %s:\n%s", values, err, says, stderr)
-		}
+		t.Run(values, func(t *testing.T) {
+			t.Parallel()
+			_, stderr, err := template(t, chart, "--set="+values)
+			if err == nil || !strings.Contains(stderr, says) {
+				t.Errorf("%v, want an error about %s:\n%s", err, says, stderr)
+			}
+		})
 	}
 	if _, stderr, err := helm(t, "lint", "--strict", chart, "--set=baseDomain=example.com"); err != nil {
 		t.Errorf("helm lint: %v\n%s", err, stderr)

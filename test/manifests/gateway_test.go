@@ -25,7 +25,7 @@ func TestGatewayComponent(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all := byName(t, decode(t, output(t, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", dir)))
+	all := byName(t, decode(t, kustomize(t, dir)))
 	var deployment appsv1.Deployment
 	var service corev1.Service
 	var policy networkingv1.NetworkPolicy

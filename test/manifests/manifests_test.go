@@ -24,7 +24,41 @@ import (
 // build is what kustomize makes of a folder below config.
 func build(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
-	return decode(t, output(t, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", filepath.Join("config", folder)))
+	return decode(t, render(t, folder))
+}
+
+// render is build as YAML. Tests share what was rendered once.
+func render(t *testing.T, folder string) []byte {
+	t.Helper()
+	return once(t, "config/"+folder, func() []byte { return kustomize(t, filepath.Join("config", folder)) })
+}
+
+// kustomize builds a folder.
+func kustomize(t *testing.T, folder string) []byte {
+	t.Helper()
+	return output(t, tool(t, "hack/tools/go.mod", "kustomize"), "build", folder)
+}
+
+// tool returns the path of a program that a go.mod file pins. Go builds it if its cache
+// does not have it. Starting the program through "go tool" takes longer than its work.
+func tool(t *testing.T, modfile, name string) string {
+	t.Helper()
+	return string(once(t, name, func() []byte {
+		return bytes.TrimSpace(output(t, "go", "tool", "-modfile="+modfile, "-n", name))
+	}))
+}
+
+// made is what once has kept, by its name.
+var made = map[string][]byte{}
+
+// once returns what the first call with the name made. No test of this package that calls
+// it runs beside another.
+func once(t *testing.T, name string, makes func() []byte) []byte {
+	t.Helper()
+	if _, there := made[name]; !there {
+		made[name] = makes()
+	}
+	return made[name]
 }
 
 // output runs a program in the checkout.

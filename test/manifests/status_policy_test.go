@@ -56,7 +56,7 @@ func withStatus(t *testing.T, name string, hasPrevious bool) *v1alpha1.ApiToken 
 // What faces the internet can note a use and nothing else; the manager is not affected.
 func TestStatusPolicy(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy.yaml")
-	must(t, os.WriteFile(file, output(t, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", "config/components/status-policy"), 0o600))
+	must(t, os.WriteFile(file, render(t, "components/status-policy"), 0o600))
 	must(t, env().ApplyFile(t.Context(), file))
 	for _, object := range build(t, "components/status-policy") {
 		deleteAfter(t, object)
