@@ -92,7 +92,7 @@ func bigJSON(t *testing.T, version string) string {
 // What is published is an OpenAPI document, to two validators that share nothing,
 // and says of the product's operations what the product's said.
 func TestPublishedIsValid(t *testing.T) {
-	example, err := os.ReadFile("../examplebackend/openapi.json")
+	example, err := os.ReadFile("../testing/examplebackend/openapi.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 const head = "openapi: 3.1.0\ninfo: {title: T, version: '1'}\n"
 
 func TestCheckAccepts(t *testing.T) {
-	example, err := os.ReadFile("../../examplebackend/openapi.json")
+	example, err := os.ReadFile("../../testing/examplebackend/openapi.json")
 	if err != nil {
 		t.Fatal(err)
 	}
