@@ -33,12 +33,11 @@ func (c *counted) PatchStatus(ctx context.Context, namespace, name string, patch
 }
 
 // Two replicas under the rights of the API server's account, and a real API server:
-// each credential is written once in the interval, by one of them. The numbers for ten
-// times as many are TestTenThousandTokensAndTwoReplicas's, whose store is in memory:
-// 10,000 objects take a real API server minutes to make, and no more is learnt of its
-// resourceVersions from them.
+// each credential is written once in the interval, by one of them. The numbers for more
+// of them are TestManyTokensAndTwoReplicas's, whose store is in memory: many objects take
+// a real API server long to make, and teach nothing more about its resourceVersions.
 func TestTwoReplicasInACluster(t *testing.T) {
-	const tokens = 1000
+	const tokens = 200
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "tenant-usage"}}
 	if err := env().Client.Create(t.Context(), namespace); err != nil {
 		t.Fatal(err)
