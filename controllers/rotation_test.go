@@ -326,19 +326,28 @@ func TestNoticeIsGivenOnce(t *testing.T) {
 
 // What our API made goes after its retention, all else stays listed.
 func TestExpiredAreRetired(t *testing.T) {
-	startManager(t)
-	owner := readyTenant(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.Retention = lifetime(time.Second) })
+	clock := startClockedManager(t)
+	owner := readyTenant(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.Retention = lifetime(time.Minute) })
 	made := func(name, via string) *v1alpha1.ApiToken {
-		minted, _ := credential(t, owner.Name, time.Now())
-		object := apiToken(owner, name, v1alpha1.ApiTokenSpec{Lifetime: lifetime(3 * time.Second), Credential: minted})
+		minted, _ := credential(t, owner.Name, clock.Now())
+		object := apiToken(owner, name, v1alpha1.ApiTokenSpec{Lifetime: lifetime(time.Hour), Credential: minted})
 		if via != "" {
 			object.Annotations = map[string]string{v1alpha1.AnnotationCreatedVia: via}
 		}
-		return create(t, object)
+		create(t, object)
+		awaitRecord(t, object)
+		return object
 	}
 	applied, api := made("applied", ""), made("api", v1alpha1.ViaAPI)
+	pass(t, clock, time.Hour, applied, api)
+	for _, object := range []*v1alpha1.ApiToken{applied, api} {
+		waitFor(t, object, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonExpired)
+		if _, _, err := recordOf(t, object); err != nil {
+			t.Errorf("%s has no record within its retention: %v", object.Name, err)
+		}
+	}
+	pass(t, clock, time.Minute, applied, api)
 	gone(t, api)
-	waitFor(t, applied, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonExpired)
 	testenv.Eventually(t, func() error {
 		if _, _, err := recordOf(t, applied); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("its record is still there: %w", err)
@@ -352,15 +361,20 @@ func TestExpiredAreRetired(t *testing.T) {
 
 // Those that expired or were revoked do not count to the tenant's number.
 func TestMaxPerTenantCountsLiveOnes(t *testing.T) {
-	startManager(t)
+	clock := startClockedManager(t)
 	owner := readyTenant(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.MaxPerTenant = 1 })
-	expired := issued(t, owner, "expired", v1alpha1.ApiTokenSpec{Lifetime: lifetime(3 * time.Second)})
+	live := func(name string) *v1alpha1.ApiToken {
+		minted, _ := credential(t, owner.Name, clock.Now())
+		return issued(t, owner, name, v1alpha1.ApiTokenSpec{Credential: minted, Lifetime: lifetime(time.Hour)})
+	}
+	expired := live("expired")
+	pass(t, clock, time.Hour, expired)
 	waitFor(t, expired, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonExpired)
-	revoked := issued(t, owner, "revoked", v1alpha1.ApiTokenSpec{})
+	revoked := live("revoked")
 	change(t, revoked, func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
 	waitFor(t, revoked, v1alpha1.ConditionActive, isFalse, v1alpha1.ReasonRevoked)
-	issued(t, owner, "live", v1alpha1.ApiTokenSpec{})
-	minted, _ := credential(t, owner.Name, time.Now())
+	live("live")
+	minted, _ := credential(t, owner.Name, clock.Now())
 	waitFor(t, create(t, apiToken(owner, "beyond", v1alpha1.ApiTokenSpec{Credential: minted})),
 		v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonPolicyViolation)
 }

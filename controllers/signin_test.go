@@ -16,22 +16,24 @@ import (
 // An ApiToken that signs its maker in on the Settings page is issued for minutes, to a
 // tenant that is full too, and leaves nothing behind.
 func TestSignInWithAToken(t *testing.T) {
-	startManager(t)
+	clock := startClockedManager(t)
 	owner := readyTenant(t, func(a *v1alpha1.PublicApi) { a.Spec.TokenPolicy.MaxPerTenant = 1 })
 	signIn := func(lasts time.Duration) v1alpha1.ApiTokenSpec {
-		return v1alpha1.ApiTokenSpec{Scopes: []string{v1alpha1.ScopeSettings}, Lifetime: lifetime(lasts)}
+		minted, _ := credential(t, owner.Name, clock.Now())
+		return v1alpha1.ApiTokenSpec{Scopes: []string{v1alpha1.ScopeSettings}, Lifetime: lifetime(lasts), Credential: minted}
 	}
 	kept := issued(t, owner, "kept", signIn(10*time.Minute))
-	issued(t, owner, "full", v1alpha1.ApiTokenSpec{}) // the first does not count
+	full, _ := credential(t, owner.Name, clock.Now())
+	issued(t, owner, "full", v1alpha1.ApiTokenSpec{Credential: full}) // the first does not count
 	if stored, _, err := recordOf(t, kept); err != nil || !cmp.Equal(stored.Scopes, kept.Spec.Scopes) {
 		t.Errorf("record is %+v, %v", stored, err)
 	}
 
-	brief := apiToken(owner, "brief", signIn(3*time.Second))
+	brief := apiToken(owner, "brief", signIn(time.Minute))
 	brief.Annotations = map[string]string{v1alpha1.AnnotationCreatedVia: v1alpha1.ViaSettings}
-	brief.Spec.Credential, _ = credential(t, owner.Name, time.Now())
 	create(t, brief)
 	waitFor(t, brief, v1alpha1.ConditionActive, isTrue, v1alpha1.ReasonIssued)
+	pass(t, clock, time.Minute, brief)
 	gone(t, brief)
 	testenv.Eventually(t, func() error {
 		if _, _, err := recordOf(t, brief); !apierrors.IsNotFound(err) {
@@ -48,7 +50,7 @@ func TestSignInWithAToken(t *testing.T) {
 		"for-default": {v1alpha1.ApiTokenSpec{Scopes: []string{v1alpha1.ScopeSettings}}, "at most 10m0s"},
 		"for-more":    {v1alpha1.ApiTokenSpec{Scopes: []string{v1alpha1.ScopeSettings, "orders:read"}, Lifetime: lifetime(time.Minute)}, "leave out orders:read"},
 	} {
-		c.spec.Credential, _ = credential(t, owner.Name, time.Now())
+		c.spec.Credential, _ = credential(t, owner.Name, clock.Now())
 		object := create(t, apiToken(owner, name, c.spec))
 		if message := waitFor(t, object, v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonPolicyViolation); !strings.Contains(message, c.want) {
 			t.Errorf("%s: message %q does not say %q", name, message, c.want)

@@ -17,7 +17,9 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/transport"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -101,6 +103,27 @@ func runManager(t *testing.T, wrap transport.WrapperFunc, mutate ...func(*contro
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("manager: %v", err)
+		}
+	}
+}
+
+// startClockedManager runs a manager with a clock that only the test moves.
+func startClockedManager(t *testing.T) *clocktesting.FakeClock {
+	t.Helper()
+	clock := clocktesting.NewFakeClock(time.Now().Truncate(time.Second))
+	startManager(t, func(o *controllers.Options) { o.Clock = clock })
+	return clock
+}
+
+// pass moves the clock, and has the manager look at ApiTokens: its timers are the
+// system's. TestApiTokenExpiresAtItsInstant shows that it wakes up by itself.
+func pass(t *testing.T, clock *clocktesting.FakeClock, d time.Duration, objects ...*v1alpha1.ApiToken) {
+	t.Helper()
+	clock.Step(d)
+	for _, object := range objects {
+		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/at":%q}}}`, clock.Now()))
+		if err := env.Client.Patch(t.Context(), object, patch); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
