@@ -96,6 +96,7 @@ func auditJSON(t testing.TB, kubeconfig string, args ...string) auditDocument {
 }
 
 func TestAuditChecks(t *testing.T) {
+	t.Parallel()
 	namespace := audited(t)
 	kubeconfig := proxy{}.kubeconfig(t)
 	for _, c := range []struct {
@@ -134,6 +135,7 @@ func TestAuditChecks(t *testing.T) {
 }
 
 func TestAuditOutputs(t *testing.T) {
+	t.Parallel()
 	namespace := audited(t)
 	kubeconfig := proxy{}.kubeconfig(t)
 	r := latchkey(t, kubeconfig, "audit", "-n", namespace, "--owner-gone").mustSucceed(t)
@@ -160,6 +162,7 @@ func TestAuditOutputs(t *testing.T) {
 // Members may not read Tenants and PublicApis. Where they ask for what needs
 // them, that is an error; else a note.
 func TestAuditAsMember(t *testing.T) {
+	t.Parallel()
 	namespace := audited(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	r := latchkey(t, viewer, "audit", "-n", namespace, "-o", "json").mustSucceed(t)
@@ -174,6 +177,7 @@ func TestAuditAsMember(t *testing.T) {
 }
 
 func TestAuditExitCode(t *testing.T) {
+	t.Parallel()
 	namespace := audited(t)
 	kubeconfig := proxy{}.kubeconfig(t)
 	exit := func(args ...string) (int, string) {
@@ -202,6 +206,7 @@ func TestAuditExitCode(t *testing.T) {
 }
 
 func TestAuditUsage(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args []string
 		want string

@@ -6,6 +6,7 @@ import (
 )
 
 func TestTokenLostToAFullDisk(t *testing.T) {
+	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	must(t, err)
 	mustLose(t, full)

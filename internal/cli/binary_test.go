@@ -46,6 +46,7 @@ func mustExit(t testing.TB, err error, want int) {
 }
 
 func TestErrorsArePrintedOnce(t *testing.T) {
+	t.Parallel()
 	command, stderr := pluginCommand(t, "verify")
 	command.Stdin = strings.NewReader("no token")
 	stdout, err := command.Output()
@@ -56,6 +57,7 @@ func TestErrorsArePrintedOnce(t *testing.T) {
 }
 
 func TestVerboseLogHoldsNoToken(t *testing.T) {
+	t.Parallel()
 	tenant, namespace, kubeconfig := tenantAdmin(t)
 	command, stderr := pluginCommand(t, "create", "ci", "-n", namespace, "--kubeconfig", kubeconfig, "--wait", "0", "-v=9")
 	stdout, err := command.Output()
@@ -72,6 +74,7 @@ func TestVerboseLogHoldsNoToken(t *testing.T) {
 }
 
 func TestTokenLostToAClosedPipe(t *testing.T) {
+	t.Parallel()
 	reader, writer, err := os.Pipe()
 	must(t, err)
 	must(t, reader.Close())
@@ -94,6 +97,7 @@ func mustLose(t *testing.T, stdout *os.File) {
 
 // An interrupt ends the wait, not the delivery.
 func TestInterruptKeepsTheToken(t *testing.T) {
+	t.Parallel()
 	tenant, namespace, kubeconfig := tenantAdmin(t)
 	for name, output := range map[string]string{"plain": "", "object": "json"} {
 		t.Run(name, func(t *testing.T) {
@@ -128,6 +132,7 @@ func between(s, before, after string) string {
 }
 
 func TestThroughKubectl(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	applyToken(t, namespace, "ci")
 	file, err := plugin()

@@ -9,6 +9,7 @@ import (
 )
 
 func TestRoot(t *testing.T) {
+	t.Parallel()
 	if r := latchkey(t, "").mustSucceed(t); !strings.Contains(r.stdout, "Usage:\n  kubectl latchkey") {
 		t.Errorf("stdout = %q", r.stdout)
 	}
@@ -28,6 +29,7 @@ func TestRoot(t *testing.T) {
 // A token in an argument is refused and not repeated, also where it is cut off,
 // mistyped or part of more: standard error is kept too.
 func TestTokensAreNoArguments(t *testing.T) {
+	t.Parallel()
 	plaintext := mint(t)
 	for _, arg := range []string{plaintext, plaintext[:len(plaintext)-1] + "~", plaintext[:40], "name=" + plaintext + " "} {
 		for _, args := range [][]string{{arg}, {"show", arg}, {"create", arg}, {"issue", arg}, {"revoke", arg, "--yes"}, {"rotate", arg, "--yes"}} {
@@ -40,6 +42,7 @@ func TestTokensAreNoArguments(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	want := "kubectl-latchkey v0.0.0-test (" + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + ")\n"
 	if r := latchkey(t, "", "version").mustSucceed(t); r.stdout != want {
 		t.Errorf("stdout = %q, want %q", r.stdout, want)
@@ -48,6 +51,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestKubeconfigErrors(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"create", "ci"}, {"issue", "ci"}, {"list"}, {"revoke", "ci", "--yes"}, {"rotate", "ci"}, {"show", "ci"}, {"audit"}, {"whoami"}, {"settings"}} {
 		latchkey(t, "/nonexistent", args...).mustFail(t, "in the kubeconfig", "/nonexistent")
 	}
@@ -57,6 +61,7 @@ func TestKubeconfigErrors(t *testing.T) {
 }
 
 func TestImpersonation(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	member(t, "as@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	kubeconfig := proxy{}.kubeconfig(t)
@@ -65,6 +70,7 @@ func TestImpersonation(t *testing.T) {
 }
 
 func TestCompletionScripts(t *testing.T) {
+	t.Parallel()
 	for shell, want := range map[string]string{
 		"bash": "complete -o default", "zsh": "#compdef kubectl-latchkey", "fish": "complete -c kubectl-latchkey", "powershell": "Register-ArgumentCompleter",
 	} {
@@ -80,6 +86,7 @@ func TestCompletionScripts(t *testing.T) {
 }
 
 func TestNamesAreCompleted(t *testing.T) {
+	t.Parallel()
 	tenant, namespace := newTenant(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	applyToken(t, namespace, "awaiting", func(o *v1alpha1.ApiToken) { o.Spec.Description = "for \x1bCI" })

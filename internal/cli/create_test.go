@@ -19,6 +19,7 @@ import (
 const month = 720 * time.Hour
 
 func TestCreateAsMember(t *testing.T) {
+	t.Parallel()
 	tenant, namespace, kubeconfig := tenantAdmin(t)
 	manage(t, namespace, "ci", activated(month))
 
@@ -53,6 +54,7 @@ func TestCreateAsMember(t *testing.T) {
 }
 
 func TestCreateAsViewerIsRefused(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	r := latchkey(t, viewer, "create", "ci", "-n", namespace).mustFail(t,
@@ -63,6 +65,7 @@ func TestCreateAsViewerIsRefused(t *testing.T) {
 }
 
 func TestNamespaceOfTheContext(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	inContext := strings.Replace(readFile(t, kubeconfig), "user: ", "namespace: "+namespace+"\n    user: ", 1)
 	must(t, os.WriteFile(kubeconfig, []byte(inContext), 0o600))
@@ -71,6 +74,7 @@ func TestNamespaceOfTheContext(t *testing.T) {
 }
 
 func TestCreateExisting(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	applyToken(t, namespace, "ci")
 	latchkey(t, kubeconfig, "create", "ci", "-n", namespace).mustFail(t,
@@ -81,6 +85,7 @@ func TestCreateExisting(t *testing.T) {
 }
 
 func TestCreateInvalid(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--scope", "Not A Scope").mustFail(t, `create ApiToken "ci"`, "spec.scopes[0]")
 	latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--allow-cidr", "192.0.2.1").mustFail(t, "each must be a CIDR")
@@ -88,6 +93,7 @@ func TestCreateInvalid(t *testing.T) {
 }
 
 func TestExpiresAt(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	soon := time.Now().Add(48 * time.Hour).Truncate(time.Second)
 	elsewhere := soon.In(time.FixedZone("", 5*3600)).Format(time.RFC3339)
@@ -107,6 +113,7 @@ func TestExpiresAt(t *testing.T) {
 
 // What the policy would refuse is refused before a token is minted that nobody can use.
 func TestOverlapBeyondThePolicy(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t, v1alpha1.AnnotationMaxOverlap, "48h0m0s")
 	kubeconfig := proxy{}.kubeconfig(t)
 	latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--overlap", "49h", "--wait", "0").
@@ -130,6 +137,7 @@ func TestOverlapBeyondThePolicy(t *testing.T) {
 
 // Annotations are a courtesy: without them the manager decides.
 func TestCreateWithoutKnownPolicy(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t, v1alpha1.AnnotationMaxLifetime, "", v1alpha1.AnnotationDefaultLifetime, "soon",
 		v1alpha1.AnnotationHost, "", v1alpha1.AnnotationTokenPrefix, "")
 	r := latchkey(t, proxy{}.kubeconfig(t), "create", "ci", "-n", namespace, "--wait", "0").mustSucceed(t)
@@ -142,12 +150,14 @@ func TestCreateWithoutKnownPolicy(t *testing.T) {
 }
 
 func TestTokenPrefixOfTheInstallation(t *testing.T) {
+	t.Parallel()
 	tenant, namespace := newTenant(t, v1alpha1.AnnotationTokenPrefix, "shop")
 	plaintext := latchkey(t, proxy{}.kubeconfig(t), "create", "ci", "-n", namespace, "--wait", "0").mustSucceed(t).mustPrintToken(t, "shop")
 	mustMatch(t, getToken(t, namespace, "ci"), tenant, plaintext)
 }
 
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	file := filepath.Join(t.TempDir(), "token")
 	r := latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--dry-run", "server", "--output-file", file).mustSucceed(t)
@@ -162,6 +172,7 @@ func TestDryRun(t *testing.T) {
 }
 
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	asked := proxy{handle: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.HasSuffix(r.URL.Path, "/selfsubjectreviews") {
@@ -193,6 +204,7 @@ func TestOwner(t *testing.T) {
 }
 
 func TestCreateUsage(t *testing.T) {
+	t.Parallel()
 	plaintext := mint(t)
 	cases := map[string]struct {
 		args []string

@@ -3,6 +3,7 @@ package cli_test
 import "testing"
 
 func TestDurations(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	const bad = "must be a duration of whole seconds"
 	cases := []struct{ name, flag, value, want, err string }{

@@ -12,6 +12,7 @@ import (
 )
 
 func TestNamespaceErrors(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	admin := proxy{}.kubeconfig(t)
 	_, badHost := newTenant(t, v1alpha1.AnnotationHost, `acme.example.com"; rm -rf ~ #`)
@@ -40,6 +41,7 @@ func TestNamespaceErrors(t *testing.T) {
 }
 
 func TestNotInstalled(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	kubeconfig := proxy{handle: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.URL.Path = strings.Replace(r.URL.Path, "/apis/latchkey.dev/", "/apis/absent.example.com/", 1)
@@ -52,12 +54,14 @@ func TestNotInstalled(t *testing.T) {
 
 // Without kube-controller-manager the namespace stays as it is: terminating.
 func TestNamespaceThatIsBeingDeleted(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	must(t, env().Client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 	latchkey(t, kubeconfig, "create", "ci", "-n", namespace).mustFail(t, `namespace "`+namespace+`" is being deleted`)
 }
 
 func TestUnknownUser(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	kubeconfig := proxy{handle: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.WriteHeader(http.StatusUnauthorized)

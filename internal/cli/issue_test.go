@@ -15,6 +15,7 @@ import (
 )
 
 func TestIssueAsMember(t *testing.T) {
+	t.Parallel()
 	tenant, namespace, kubeconfig := tenantAdmin(t)
 	before := applyToken(t, namespace, "ci", func(o *v1alpha1.ApiToken) {
 		o.Spec.Description, o.Spec.Scopes = "from YAML", []string{"reports:read"}
@@ -37,6 +38,7 @@ func TestIssueAsMember(t *testing.T) {
 }
 
 func TestIssueRefuses(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	expired := func(o *v1alpha1.ApiToken) {
 		activated(-time.Hour)(o)
@@ -76,6 +78,7 @@ func TestIssueRefuses(t *testing.T) {
 }
 
 func TestIssueForOneThatIsBeingDeleted(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	object := applyToken(t, namespace, "ci", func(o *v1alpha1.ApiToken) { o.Finalizers = []string{"example.com/keep"} })
 	must(t, env().Client.Delete(t.Context(), object))
@@ -83,12 +86,14 @@ func TestIssueForOneThatIsBeingDeleted(t *testing.T) {
 }
 
 func TestIssueAbsent(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	latchkey(t, kubeconfig, "issue", "ci", "-n", namespace).mustFail(t,
 		`ApiToken "ci" in namespace "`+namespace+`" does not exist`, "kubectl latchkey list -n "+namespace)
 }
 
 func TestIssueAsViewerIsRefused(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	applyToken(t, namespace, "ci")
@@ -97,6 +102,7 @@ func TestIssueAsViewerIsRefused(t *testing.T) {
 
 // Both have read the ApiToken without a credential before either writes.
 func TestOfTwoWhoIssueAtOnceOneWins(t *testing.T) {
+	t.Parallel()
 	tenant, namespace := newTenant(t)
 	applyToken(t, namespace, "ci")
 	var bothRead sync.WaitGroup
@@ -126,6 +132,7 @@ func TestOfTwoWhoIssueAtOnceOneWins(t *testing.T) {
 }
 
 func TestIssueUsage(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args []string
 		want string

@@ -45,6 +45,7 @@ func cells(table string) [][]string {
 }
 
 func TestListTable(t *testing.T) {
+	t.Parallel()
 	namespace, active := listed(t)
 	credential := active.Status.Credential
 	expiresAt := credential.ExpiresAt.UTC().Format(time.RFC3339)
@@ -98,6 +99,7 @@ func TestListTable(t *testing.T) {
 }
 
 func TestListObjects(t *testing.T) {
+	t.Parallel()
 	namespace, _ := listed(t)
 	kubeconfig := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	decoders := map[string]func([]byte, any) error{
@@ -119,6 +121,7 @@ func TestListObjects(t *testing.T) {
 }
 
 func TestListNothing(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	r := latchkey(t, kubeconfig, "list", "-n", namespace).mustSucceed(t)
 	if want := "There are no ApiTokens in namespace \"" + namespace + "\".\n"; r.stdout != "" || r.stderr != want {
@@ -130,12 +133,14 @@ func TestListNothing(t *testing.T) {
 }
 
 func TestListRefused(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	latchkey(t, kubeconfig, "list", "-A", "-n", namespace).mustFail(t, "you may not list apitokens in all namespaces", "choose a namespace with -n")
 	latchkey(t, kubeconfig, "list", "-n", "default").mustFail(t, `you may not list apitokens in namespace "default"`, "role Viewer or Admin")
 }
 
 func TestListUsage(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args []string
 		want string

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -131,6 +132,9 @@ func newTenant(t testing.TB, annotations ...string) (tenant, namespace string) {
 	return tenant, namespace
 }
 
+// certificates are made one at a time: envtest counts them without a lock.
+var certificates sync.Mutex
+
 // member is the kubeconfig of a user whose only rights are those of a member.
 func member(t testing.TB, user, namespace, clusterRole string) string {
 	t.Helper()
@@ -140,7 +144,9 @@ func member(t testing.TB, user, namespace, clusterRole string) string {
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
 	testenv.Eventually(t, func() error { return mayList(t, user, namespace) }) // the API server's authorizer lags behind
+	certificates.Lock()
 	_, kubeconfig, err := env().UserConfig(user)
+	certificates.Unlock()
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	must(t, os.WriteFile(file, kubeconfig, 0o600))

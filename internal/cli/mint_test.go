@@ -23,6 +23,7 @@ import (
 
 // No request may hold the token in any form: audit logs keep requests.
 func TestCreateSendsNoToken(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	var mu sync.Mutex
 	var sent strings.Builder
@@ -44,6 +45,7 @@ func TestCreateSendsNoToken(t *testing.T) {
 }
 
 func TestIssuedAtIsTheServersDate(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	kubeconfig := proxy{modify: func(r *http.Response) {
 		r.Header.Set("Date", "Thu, 02 Jan 2020 03:04:05 GMT")
@@ -56,6 +58,7 @@ func TestIssuedAtIsTheServersDate(t *testing.T) {
 }
 
 func TestNothingIsIssuedWithoutTheServersDate(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	kubeconfig := proxy{
 		handle: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -75,6 +78,7 @@ func TestNothingIsIssuedWithoutTheServersDate(t *testing.T) {
 }
 
 func TestCreateJSON(t *testing.T) {
+	t.Parallel()
 	type document struct {
 		Token, ID, Name, Namespace, Host string
 		ExpiresAt                        *time.Time
@@ -105,6 +109,7 @@ func TestCreateJSON(t *testing.T) {
 }
 
 func TestOutputFile(t *testing.T) {
+	t.Parallel()
 	tenant, namespace, kubeconfig := tenantAdmin(t)
 	file := filepath.Join(t.TempDir(), "ci.token")
 	r := latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--output-file", file, "--wait", "0").mustSucceed(t)
@@ -121,6 +126,7 @@ func TestOutputFile(t *testing.T) {
 }
 
 func TestOutputFileIsNeverOverwritten(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	file := filepath.Join(t.TempDir(), "ci.token")
 	must(t, os.WriteFile(file, []byte("precious"), 0o600))
@@ -132,6 +138,7 @@ func TestOutputFileIsNeverOverwritten(t *testing.T) {
 }
 
 func TestOutputFileIsRemovedIfTheWriteIsRefused(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	file := filepath.Join(t.TempDir(), "ci.token")
@@ -142,6 +149,7 @@ func TestOutputFileIsRemovedIfTheWriteIsRefused(t *testing.T) {
 }
 
 func TestOutputFileThatCannotBeMade(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	file := filepath.Join(t.TempDir(), "absent", "ci.token")
 	latchkey(t, kubeconfig, "create", "ci", "-n", namespace, "--output-file", file).mustFail(t, "--output-file", file)
@@ -149,6 +157,7 @@ func TestOutputFileThatCannotBeMade(t *testing.T) {
 }
 
 func TestUnprintableTokenIsReportedLost(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	for name, output := range map[string]string{"plain": "", "object": "json"} {
 		t.Run(name, func(t *testing.T) {
@@ -162,6 +171,7 @@ func TestUnprintableTokenIsReportedLost(t *testing.T) {
 
 // When the answer to the write is lost, what the cluster holds decides.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	file := filepath.Join(t.TempDir(), "token")
 	run := func(t *testing.T, name string, handle func(http.ResponseWriter, *http.Request, http.Handler)) result {
@@ -216,6 +226,7 @@ func TestLostAnswer(t *testing.T) {
 // A token that was minted is shown whatever the manager makes of it, since it
 // can't be shown again.
 func TestVerdicts(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	cases := []struct {
 		name      string
@@ -249,6 +260,7 @@ func TestVerdicts(t *testing.T) {
 
 // A status about an older generation says nothing about this credential.
 func TestVerdictOfAnOlderGenerationIsNone(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	object := applyToken(t, namespace, "ci")
 	setStatus(t, object, refused(v1alpha1.ReasonPolicyViolation, "of before"))
@@ -256,6 +268,7 @@ func TestVerdictOfAnOlderGenerationIsNone(t *testing.T) {
 }
 
 func TestDeletedWhileWaiting(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	kubeconfig := proxy{handle: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/apitokens/ci") {

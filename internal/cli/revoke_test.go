@@ -8,6 +8,7 @@ import (
 )
 
 func TestRevokeAsMember(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	before := applyToken(t, namespace, "ci", func(o *v1alpha1.ApiToken) { o.Spec.Description = "kept"; o.Spec.Credential = credential(t) })
 	for _, want := range []string{"apitoken.latchkey.dev/ci revoked\n", "apitoken.latchkey.dev/ci was revoked already\n"} {
@@ -23,6 +24,7 @@ func TestRevokeAsMember(t *testing.T) {
 }
 
 func TestRevokeGoesOnAfterAFailure(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	applyToken(t, namespace, "first")
 	applyToken(t, namespace, "last")
@@ -39,6 +41,7 @@ func TestRevokeGoesOnAfterAFailure(t *testing.T) {
 }
 
 func TestRevokeAsViewerIsRefused(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	applyToken(t, namespace, "ci")
@@ -46,6 +49,7 @@ func TestRevokeAsViewerIsRefused(t *testing.T) {
 }
 
 func TestRevokeUsage(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	applyToken(t, namespace, "ci")
 	plaintext := mint(t)

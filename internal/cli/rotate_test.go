@@ -59,6 +59,7 @@ func usedLately(o *v1alpha1.ApiToken) {
 }
 
 func TestRotateAsMember(t *testing.T) {
+	t.Parallel()
 	tenant, namespace, kubeconfig := tenantAdmin(t)
 	before := issued(t, namespace, "ci", func(o *v1alpha1.ApiToken) { o.Spec.Owner = "kept" })
 	old := before.Spec.Credential
@@ -83,6 +84,7 @@ func TestRotateAsMember(t *testing.T) {
 }
 
 func TestRotateWithoutOverlap(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	old := issued(t, namespace, "ci").Spec.Credential.ID
 	manageOther(t, namespace, "ci", old, rotated)
@@ -94,6 +96,7 @@ func TestRotateWithoutOverlap(t *testing.T) {
 
 // Until the manager has seen the successor stored, status says a minute.
 func TestRotateWithoutOverlapDuringTheHandover(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	old := issued(t, namespace, "ci").Spec.Credential.ID
 	manageOther(t, namespace, "ci", old, func(o *v1alpha1.ApiToken) {
@@ -109,6 +112,7 @@ func TestRotateWithoutOverlapDuringTheHandover(t *testing.T) {
 // Beside a token that works, a refused successor shows in Stalled only. What becomes of
 // the one before depends on whether the refusal is for good.
 func TestRotateThatTheManagerRefuses(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	for name, c := range map[string]struct {
 		isForGood    bool
@@ -141,6 +145,7 @@ func TestRotateThatTheManagerRefuses(t *testing.T) {
 // A successor must be later, in seconds: one that is asked for within the same
 // second is dated a second ahead.
 func TestRotateWithinASecond(t *testing.T) {
+	t.Parallel()
 	_, namespace, _ := tenantAdmin(t)
 	object := issued(t, namespace, "ci")
 	issuedAt := object.Spec.Credential.IssuedAt.Time
@@ -152,6 +157,7 @@ func TestRotateWithinASecond(t *testing.T) {
 }
 
 func TestRotateRefuses(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	applyToken(t, namespace, "awaiting")
 	issued(t, namespace, "revoked", func(o *v1alpha1.ApiToken) { o.Spec.Revoked = true })
@@ -185,6 +191,7 @@ func TestRotateRefuses(t *testing.T) {
 }
 
 func TestDropPrevious(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	idle, busy := within(t, namespace, "idle"), within(t, namespace, "busy", usedLately)
 	latchkey(t, kubeconfig, "rotate", "idle", "-n", namespace, "--drop-previous").mustSucceed(t)
@@ -198,6 +205,7 @@ func TestDropPrevious(t *testing.T) {
 }
 
 func TestRotateMany(t *testing.T) {
+	t.Parallel()
 	tenant, namespace, kubeconfig := tenantAdmin(t)
 	owned := func(o *v1alpha1.ApiToken) { o.Spec.Owner = "ann"; o.Labels = map[string]string{"team": "ci"} }
 	first, second := issued(t, namespace, "first", owned), issued(t, namespace, "second", owned)
@@ -246,6 +254,7 @@ func TestRotateMany(t *testing.T) {
 }
 
 func TestSelectionUsage(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args []string
 		want string
@@ -270,6 +279,7 @@ func TestSelectionUsage(t *testing.T) {
 }
 
 func TestRevokeMany(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	for _, name := range []string{"one", "two"} {
 		issued(t, namespace, name, func(o *v1alpha1.ApiToken) { o.Spec.Owner = "gone" })
@@ -295,6 +305,7 @@ func TestRevokeMany(t *testing.T) {
 }
 
 func TestClaims(t *testing.T) {
+	t.Parallel()
 	_, namespace, kubeconfig := tenantAdmin(t)
 	latchkey(t, kubeconfig, "create", "made", "-n", namespace, "--wait", "0").mustSucceed(t)
 	applyToken(t, namespace, "applied")

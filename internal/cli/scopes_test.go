@@ -12,6 +12,7 @@ import (
 const scopesAnnotation = `[{"name":"tokens:read","description":"See tokens."},{"name":"orders:read"}]`
 
 func TestScopes(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t, v1alpha1.AnnotationScopes, scopesAnnotation)
 	viewer := member(t, "viewer-of-"+namespace, namespace, v1alpha1.TenantViewerClusterRole)
 	table := latchkey(t, viewer, "scopes", "-n", namespace).mustSucceed(t).stdout
@@ -29,6 +30,7 @@ func TestScopes(t *testing.T) {
 }
 
 func TestScopesUnknown(t *testing.T) {
+	t.Parallel()
 	_, namespace, admin := tenantAdmin(t)
 	latchkey(t, admin, "scopes", "-n", namespace).mustFail(t, namespace, "documentation of the API")
 	latchkey(t, admin, "scopes", "-n", namespace, "extra").mustFail(t, "no arguments")

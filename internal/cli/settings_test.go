@@ -117,6 +117,7 @@ const tenMinutes = 10 * time.Minute
 // The browser is given the token by the page, once, and posts it to the tenant's host.
 // It asks in some ways before in which it is not given.
 func TestSettingsSignsInThroughTheBrowser(t *testing.T) {
+	t.Parallel()
 	s := settingsSite(t, activated(tenMinutes))
 	// Users of a machine see each other's command lines. Only root can try it as another.
 	asSomebodyElse := ""
@@ -217,6 +218,7 @@ func TestSettingsWithoutBrowser(t *testing.T) {
 
 // What is not to be signed in with is not left behind.
 func TestSettingsWithdraws(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		status func(*v1alpha1.ApiToken)
 		args   []string
@@ -227,11 +229,13 @@ func TestSettingsWithdraws(t *testing.T) {
 		"never used":    {activated(3 * time.Second), nil, "nobody was signed in"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := settingsSite(t, c.status)
-			t.Setenv("BROWSER", "true")
-			r := latchkey(t, s.kubeconfig, append([]string{"settings", s.tenant}, c.args...)...).mustFail(t, c.want)
-			if r.stdout != "" {
-				t.Errorf("stdout = %q", r.stdout)
+			command, stderr := s.settings(t, "true", c.args...)
+			stdout, err := command.Output()
+			mustExit(t, err, 1)
+			if len(stdout) != 0 || !strings.Contains(stderr.String(), c.want) {
+				t.Errorf("stdout = %q, stderr = %s, want %q", stdout, stderr, c.want)
 			}
 			mustHaveNone(t, s.namespace)
 		})
@@ -239,6 +243,7 @@ func TestSettingsWithdraws(t *testing.T) {
 }
 
 func TestSettingsIsInterrupted(t *testing.T) {
+	t.Parallel()
 	s := settingsSite(t, activated(tenMinutes))
 	script := browser(t, `echo "$1" >address.partial; mv address.partial address`)
 	command, stderr := s.settings(t, script)
@@ -261,6 +266,7 @@ func TestSettingsIsInterrupted(t *testing.T) {
 
 // Where the browser does not come up, its user opens the page.
 func TestSettingsWhoseBrowserFails(t *testing.T) {
+	t.Parallel()
 	s := settingsSite(t, activated(tenMinutes))
 	script := browser(t, `echo "$1" >address.partial; mv address.partial address; exit 3`)
 	command, stderr := s.settings(t, script+" %s")
@@ -287,6 +293,7 @@ func TestSettingsWhoseBrowserFails(t *testing.T) {
 }
 
 func TestSettingsOfAnotherTenant(t *testing.T) {
+	t.Parallel()
 	s := settingsSite(t, activated(tenMinutes))
 	other, namespace := newTenant(t)
 	latchkey(t, s.kubeconfig, "settings", other).mustFail(t, `you may not get namespace "`+namespace+`"`)
@@ -297,6 +304,7 @@ func TestSettingsOfAnotherTenant(t *testing.T) {
 }
 
 func TestSettingsAddress(t *testing.T) {
+	t.Parallel()
 	for origin, want := range map[string]string{
 		"http://acme.example.com":    "which takes https",
 		"http://acme.localhost:8080": "",
@@ -316,6 +324,7 @@ func TestSettingsAddress(t *testing.T) {
 
 // Nobody is signed in as nobody.
 func TestSettingsOfAnUnknownUser(t *testing.T) {
+	t.Parallel()
 	tenant, namespace := newTenant(t)
 	kubeconfig := proxy{handle: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.HasSuffix(r.URL.Path, "/selfsubjectreviews") {
@@ -329,6 +338,7 @@ func TestSettingsOfAnUnknownUser(t *testing.T) {
 }
 
 func TestSettingsUsage(t *testing.T) {
+	t.Parallel()
 	plaintext := mint(t)
 	for _, c := range []struct {
 		args []string
@@ -346,6 +356,7 @@ func TestSettingsUsage(t *testing.T) {
 
 // The platform team may list the Tenants that can be named.
 func TestTenantsAreCompleted(t *testing.T) {
+	t.Parallel()
 	tenant, _ := newTenant(t)
 	object := &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: tenant}, Spec: v1alpha1.TenantSpec{DisplayName: "Acme\x1b Ltd"}}
 	if err := env().Client.Create(t.Context(), object); err != nil && !apierrors.IsAlreadyExists(err) {

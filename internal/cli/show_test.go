@@ -11,6 +11,7 @@ import (
 )
 
 func TestShow(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t)
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	applyToken(t, namespace, "awaiting")

@@ -12,6 +12,7 @@ import (
 )
 
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	minted, err := token.Mint("lk")
 	must(t, err)
 	plaintext := minted.Reveal()
@@ -57,6 +58,7 @@ func TestVerify(t *testing.T) {
 }
 
 func TestVerifyReads(t *testing.T) {
+	t.Parallel()
 	latchkey(t, "", "verify").mustFail(t, "read a token from standard input", "it is empty")
 	broken := errors.New("input/output error")
 	streams, _, _, _ := genericiooptions.NewTestIOStreams()
@@ -72,6 +74,7 @@ func TestVerifyReads(t *testing.T) {
 
 // Whatever was typed where, the token is not repeated.
 func TestVerifyUsage(t *testing.T) {
+	t.Parallel()
 	plaintext := mint(t)
 	for _, c := range []struct {
 		args []string

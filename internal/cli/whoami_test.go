@@ -27,6 +27,7 @@ func publicAPI(t testing.TB, answer http.HandlerFunc) (address string, asked *[]
 }
 
 func TestWhoami(t *testing.T) {
+	t.Parallel()
 	const answer = `{"id":"0123456789","tenant":"acme","scopes":["a","b"],"owner":"e\u001b[31m","allowedCIDRs":[]}`
 	address, asked, caFile := publicAPI(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) })
 	_, namespace := newTenant(t, v1alpha1.AnnotationOrigin, address)
@@ -54,6 +55,7 @@ func TestWhoami(t *testing.T) {
 }
 
 func TestWhoamiAnswers(t *testing.T) {
+	t.Parallel()
 	plaintext := mint(t)
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
@@ -78,6 +80,7 @@ func TestWhoamiAnswers(t *testing.T) {
 
 // The token goes nowhere where it could be read on the way, or where it is none.
 func TestWhoamiSendsNothing(t *testing.T) {
+	t.Parallel()
 	_, namespace := newTenant(t, v1alpha1.AnnotationOrigin, "http://acme.example.com")
 	viewer := member(t, "vi@example.com", namespace, v1alpha1.TenantViewerClusterRole)
 	address, asked, caFile := publicAPI(t, func(http.ResponseWriter, *http.Request) {})
