@@ -42,7 +42,6 @@ const (
 // newSpoken has those requests go over a connection of their own that are to go apart.
 func newSpoken(t *testing.T, apart func(*http.Request) bool) *spoken {
 	t.Helper()
-	before := goleak.IgnoreCurrent()
 	s := &spoken{}
 	server := httptest.NewUnstartedServer(&s.api)
 	server.EnableHTTP2 = true
@@ -86,7 +85,6 @@ func newSpoken(t *testing.T, apart func(*http.Request) bool) *spoken {
 		directorytest.Must(t, <-ended)
 		server.CloseClientConnections()
 		server.Close()
-		goleak.VerifyNone(t, before)
 	})
 	wantFresh(t, s.Directory, true)
 	return s
@@ -107,10 +105,29 @@ func (s *spoken) wantFreshBeyondTheBound(t *testing.T) {
 	})
 }
 
+// The tests of bookmarks wait for silences and bounds, all of them at the same time.
+// Afterwards every goroutine has ended.
+func TestBookmarks(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Run("all", func(t *testing.T) {
+		for name, test := range map[string]func(*testing.T){
+			"of an API server that lost its storage": testLostStorage,
+			"of another connection":                  testAnotherConnection,
+			"after new connections":                  testNewConnections,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t)
+			})
+		}
+	})
+	goleak.VerifyNone(t, before)
+}
+
 // Where nothing changes a directory stays fresh by bookmarks, and lists nothing anew. An
 // API server that has lost its storage, and keeps its connections, goes on sending them: it
 // is not believed, and another one is looked for.
-func TestBookmarksOfAnAPIServerThatLostItsStorage(t *testing.T) {
+func testLostStorage(t *testing.T) {
 	s := newSpoken(t, nil)
 	lists := s.api.Lists.Load()
 	s.wantFreshBeyondTheBound(t)
@@ -135,7 +152,7 @@ func TestBookmarksOfAnAPIServerThatLostItsStorage(t *testing.T) {
 
 // What an API server shows over one connection says nothing of bookmarks over another one,
 // which may lead to another API server: lists take their place.
-func TestBookmarksOfAnotherConnection(t *testing.T) {
+func testAnotherConnection(t *testing.T) {
 	s := newSpoken(t, func(r *http.Request) bool { return r.URL.Query().Get("limit") == "1" })
 	lists := s.api.Lists.Load()
 	testenv.Eventually(t, func() error {
@@ -148,7 +165,7 @@ func TestBookmarksOfAnotherConnection(t *testing.T) {
 
 // An API server that asks for new connections keeps the watches that there are. Each feed
 // starts over once, over the new one, and all is as before.
-func TestBookmarksAfterNewConnections(t *testing.T) {
+func testNewConnections(t *testing.T) {
 	var moved atomic.Bool
 	s := newSpoken(t, func(*http.Request) bool { return moved.Load() })
 	lists := s.api.Lists.Load()
