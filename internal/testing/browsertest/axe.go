@@ -19,6 +19,10 @@ const axeRun = `((rules) => axe.run(document, {
 }).then(result => result.violations.flatMap(v => v.nodes.map(n =>
 	v.id + ": " + n.target.join(" ") + ": " + n.html.slice(0, 200) + " " + n.failureSummary.replaceAll("\n", " ")))))`
 
+// rest ends all transitions, and those that start when others end: axe would take a colour
+// on its way to another one for the page's.
+const rest = `(() => { for (let all; (all = document.getAnimations()).length > 0;) all.forEach(a => a.finish()); return true; })()`
+
 // Appearance are the rules of axe whose outcome depends on colours and places. Others look
 // at the document alone, and need no second look at the same one.
 var Appearance = []string{"color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"}
@@ -41,6 +45,7 @@ func (p *Page) Axe(rules ...string) []string {
 	if !Eval[bool](p, `"axe" in window`) {
 		Eval[bool](p, axeSource+"\n;true")
 	}
+	Eval[bool](p, rest)
 	named, err := json.Marshal(rules) // null without any
 	if err != nil {
 		p.t.Fatal(err)

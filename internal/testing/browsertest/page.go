@@ -246,16 +246,8 @@ func (p *Page) Back() { p.t.Helper(); p.travel(-1) }
 // Forward is told beside Go.
 func (p *Page) Forward() { p.t.Helper(); p.travel(1) }
 
-// Emulate shows the page from now on as the options say: dark or light, and as wide. The
-// page is at rest when Emulate returns: no colour is on its way to another one.
-func (p *Page) Emulate(o Options) {
-	p.t.Helper()
-	p.Do(emulate(o))
-	Eval[bool](p, rest)
-}
-
-// rest ends all transitions, and those that start when others end.
-const rest = `(() => { for (let all; (all = document.getAnimations()).length > 0;) all.forEach(a => a.finish()); return true; })()`
+// Emulate shows the page from now on as the options say: dark or light, and as wide.
+func (p *Page) Emulate(o Options) { p.t.Helper(); p.Do(emulate(o)) }
 
 // Address is where the page is.
 func (p *Page) Address() string { p.t.Helper(); return Eval[string](p, "location.href") }
