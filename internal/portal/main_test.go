@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,6 +71,8 @@ type installation struct {
 	// sign in, or nil.
 	clock    *aheadClock
 	provider *signin.Provider
+	// confirmTimeout is how long the server waits for the manager.
+	confirmTimeout time.Duration
 	// keyless keeps the server from reading the sessions' keys.
 	keyless bool
 	// afterWrite, if set, answers in the API server's place once it has done a write
@@ -199,7 +202,7 @@ func (i *installation) startServer() {
 	sessions, err := session.New(session.Config{Namespace: v1alpha1.SystemNamespace, Clock: i.clock, Logger: logger})
 	must(i.t, err)
 	own, err := portal.New(portal.Config{
-		Client: kubernetes, Directory: view, TokenPrefix: v1alpha1.DefaultTokenPrefix, Logger: logger, ConfirmTimeout: 5 * time.Second,
+		Client: kubernetes, Directory: view, TokenPrefix: v1alpha1.DefaultTokenPrefix, Logger: logger, ConfirmTimeout: cmp.Or(i.confirmTimeout, 5*time.Second),
 		Sessions: sessions, Provider: i.provider, Clock: i.clock,
 	})
 	must(i.t, err)

@@ -236,6 +236,9 @@ func TestRefusals(t *testing.T) {
 	// With no manager nothing is confirmed: what was made is withdrawn, but what was
 	// rotated is handed out, for it may come to work.
 	i.stopManager()
+	i.confirmTimeout = time.Second
+	i.startServer()
+	i.works("acme", caller)
 	i.call("acme", http.MethodPost, tokens, caller, `{"name":"fourth"}`).refused(http.StatusServiceUnavailable, "not-confirmed")
 	i.call("acme", http.MethodGet, tokens+"/fourth", caller).refused(http.StatusNotFound, "not-found")
 	rotated := i.call("acme", http.MethodPost, tokens+"/second/rotate", caller).issued(i, http.StatusAccepted)
