@@ -122,7 +122,7 @@ func pass(t *testing.T, clock *clocktesting.FakeClock, d time.Duration, objects 
 	clock.Step(d)
 	for _, object := range objects {
 		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/at":%q}}}`, clock.Now()))
-		if err := env.Client.Patch(t.Context(), object, patch); err != nil {
+		if err := env().Client.Patch(t.Context(), object, patch); err != nil {
 			t.Fatal(err)
 		}
 	}

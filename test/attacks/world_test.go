@@ -88,7 +88,7 @@ func newWorld(t *testing.T) *world {
 		must(t, err)
 		w.populate(t)
 		must(t, controlplane.InstallPrograms(t.Context(), env().Dir, "apiserver", "flooder"))
-		w.program, w.flooder = filepath.Join(env().Dir, "apiserver"), filepath.Join(env.Dir, "flooder")
+		w.program, w.flooder = filepath.Join(env().Dir, "apiserver"), filepath.Join(env().Dir, "flooder")
 	})
 	if theWorld == nil || theWorld.program == "" {
 		t.Fatal("the world could not be made; see the first test")
