@@ -31,7 +31,8 @@ main() {
 
 # read_arguments sorts arguments for `go test` into patterns of packages and options.
 read_arguments() {
-  patterns='' options=(-trimpath -gcflags=all=-dwarf=false)
+  patterns=''
+  read -ra options <internal/testing/programs/flags.txt
   while [ $# -gt 0 ]; do
     case $1 in
     -args | --args)
@@ -53,7 +54,7 @@ run_test() {
 
 run_system() {
   local lane module
-  prepare $lane_1 $lane_2
+  prepare $lane_1 $lane_2 $(printf './%s ' $modules)
   # In a process group of its own, where Ctrl-C does not reach it: the trap ends it.
   set -m
   (plain . 1 $lane_1; exit "$failed") &
@@ -126,7 +127,7 @@ prepare() {
     KUBEBUILDER_ASSETS=$(bash hack/controlplane/build.sh)
     export KUBEBUILDER_ASSETS
   fi
-  if [ -x hack/testprograms.sh ] && [ -n "$(using 'InstallPrograms\(|DependOnPrograms\(' "$@")" ]; then
+  if [ -n "$(using 'InstallPrograms\(|DependOnPrograms\(|LATCHKEY_TEST_PROGRAM' "$@")" ]; then
     lines=$(bash hack/testprograms.sh)
     while IFS= read -r line; do export "${line?}"; done <<<"$lines"
   fi

@@ -37,7 +37,8 @@ done
 # The flags are those of `make run`: what it has compiled is not compiled again. Tests that
 # look at the version expect this one.
 export CGO_ENABLED=0 GOWORK=off
-build=(go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false
+read -ra flags <internal/testing/programs/flags.txt
+build=(go build "${flags[@]}"
   -ldflags '-s -w -X github.com/latchkey-dev/latchkey/internal/buildinfo.version=v9.9.9')
 mkdir -p "$folder/faults"
 if [ ${#normal[@]} -gt 0 ]; then
