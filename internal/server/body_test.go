@@ -39,6 +39,7 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 			"a part, in chunks": "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
 		} {
 			t.Run(name+", "+framing, func(t *testing.T) {
+				t.Parallel()
 				h := newHarness(t, withLimits(limits))
 				response, _, r := h.half("POST " + endpoint + " HTTP/1.1\r\nHost: " + acmeHost + "\r\n" + text)
 				body, err := io.ReadAll(response.Body)
