@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,23 +53,35 @@ var Scheme = func() *runtime.Scheme {
 
 // Run is for TestMain: it runs the tests and returns the exit code. Where the tests
 // call env, the first call starts the environment and every call returns it; Run stops
-// it after the last test. Tests that do not call env cost no control plane.
+// it after the last test, or when the process is told to end. Tests that do not call env
+// cost no control plane.
 func Run(m *testing.M, env *func() *Environment, options controlplane.Options) (code int) {
 	var started *Environment
+	stop := func() error {
+		if started == nil {
+			return nil
+		}
+		return errors.Join(started.Stop(), os.RemoveAll(started.Dir))
+	}
 	*env = sync.OnceValue(func() *Environment {
-		e, err := start(options)
+		// etcd and kube-apiserver are in process groups of their own: Ctrl-C does not reach them.
+		told, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		e, err := start(told, options)
 		if err != nil {
 			// No later test could do better, and this one may not have a testing.T at hand.
 			panic(fmt.Errorf("testenv: the control plane did not start: %w", err))
 		}
 		started = e
+		context.AfterFunc(told, func() {
+			if err := stop(); err != nil {
+				fmt.Fprintln(os.Stderr, "testenv:", err)
+			}
+			os.Exit(1)
+		})
 		return e
 	})
 	defer func() {
-		if started == nil {
-			return
-		}
-		if err := errors.Join(started.Stop(), os.RemoveAll(started.Dir)); err != nil {
+		if err := stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "testenv:", err)
 			code = 1
 		}
@@ -75,7 +89,7 @@ func Run(m *testing.M, env *func() *Environment, options controlplane.Options) (
 	return m.Run()
 }
 
-func start(options controlplane.Options) (env *Environment, err error) {
+func start(ctx context.Context, options controlplane.Options) (env *Environment, err error) {
 	env = &Environment{}
 	if env.Binaries, err = controlplane.Binaries(); err != nil {
 		return nil, err
@@ -84,7 +98,7 @@ func start(options controlplane.Options) (env *Environment, err error) {
 		return nil, err
 	}
 	options.Binaries, options.Dir = env.Binaries, env.Dir
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	if env.ControlPlane, err = controlplane.Start(ctx, options); err != nil {
 		return nil, err
