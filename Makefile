@@ -57,6 +57,7 @@ kind-down: ## Delete that cluster
 .PHONY: lint
 lint: need-go ## Check the code with golangci-lint (its first use builds it)
 	$(lint) run
+	$(lint) run --build-tags=faultpoints ./internal/fault
 	cd hack/release && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run
 
