@@ -3,6 +3,7 @@ package attentive_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -36,11 +37,7 @@ func (e *etcd) put(name string) {
 }
 
 func (e *etcd) copied() *etcd {
-	c := &etcd{e.version, map[string]int{}}
-	for name, version := range e.changed {
-		c.changed[name] = version
-	}
-	return c
+	return &etcd{e.version, maps.Clone(e.changed)}
 }
 
 // fakeServer is a kube-apiserver: a cache.ListerWatcher that can be down, and restored.
@@ -228,10 +225,7 @@ func TestReflectorAfterARestore(t *testing.T) {
 				waitForBackoff()
 				s.change("later")
 				synctest.Wait()
-				want := map[string]int{}
-				for name, version := range s.etcd.changed {
-					want[name] = version
-				}
+				want := maps.Clone(s.etcd.changed)
 				for _, object := range held.List() {
 					c := object.(*corev1.ConfigMap)
 					version, known := want[c.Name]

@@ -18,7 +18,7 @@ const (
 	// ClockVariable names the file from which the program reads, each time that it asks for
 	// the time, by how much its clock is wrong.
 	ClockVariable = "LATCHKEY_FAULT_CLOCK"
-	// AcceptVariable, if it is set at all, makes the server accept what it should refuse.
+	// AcceptVariable makes the server accept what it should refuse, if it is set at all.
 	AcceptVariable = "LATCHKEY_FAULT_ACCEPT"
 	// MintedVariable names the file to which the program appends each token that it mints.
 	// The file must exist.

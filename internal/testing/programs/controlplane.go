@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -71,12 +72,13 @@ func (p *plane) key() (string, error) {
 		}
 		_, _ = fmt.Fprintln(hash, c.part.name, c.path, info.Size(), info.ModTime().UnixNano())
 	}
-	err := filepath.WalkDir(p.source, func(path string, entry os.DirEntry, err error) error {
+	source := os.DirFS(p.source)
+	err := fs.WalkDir(source, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := os.ReadFile(path)
-		_, _ = fmt.Fprintln(hash, strings.TrimPrefix(path, p.source), len(content))
+		content, err := fs.ReadFile(source, path)
+		_, _ = fmt.Fprintln(hash, path, len(content))
 		_, _ = hash.Write(content)
 		return err
 	})

@@ -118,6 +118,7 @@ func measureSpace(dir string) (space, error) {
 		if !ok {
 			return space{}, fmt.Errorf("no device of %s", dir)
 		}
+		//nolint:unconvert // the types differ between systems
 		return space{device: uint64(stat.Dev), free: uint64(fs.Bavail) * uint64(fs.Bsize)}, nil
 	}
 }

@@ -58,14 +58,13 @@ func (l *lines) Write(data []byte) (int, error) {
 	}
 	l.partial.Write(data)
 	for {
-		line, err := l.partial.ReadString('\n')
-		if err != nil { // the rest of the line is still to come
-			l.partial.Reset()
-			l.partial.WriteString(line)
+		end := bytes.IndexByte(l.partial.Bytes(), '\n')
+		if end < 0 { // the rest of the line is still to come
 			return len(data), nil
 		}
+		line := l.partial.Next(end + 1)
 		if l.each != nil {
-			l.each(strings.TrimSuffix(line, "\n"))
+			l.each(string(line[:end]))
 		}
 	}
 }
