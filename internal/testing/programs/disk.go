@@ -22,17 +22,18 @@ type place struct {
 	needs uint64
 }
 
-// What a first build on an empty machine was measured to write, and some more.
+// What a first build on an empty machine was measured to write, and some more. Go keeps all
+// that one call of `go build` compiles in a temporary folder until the call ends.
 const (
-	modulesNeed   = 1500 * megabyte
-	buildNeed     = 1500 * megabyte
-	temporaryNeed = 500 * megabyte
+	modulesNeed   = 800 * megabyte
+	buildNeed     = 3000 * megabyte
+	temporaryNeed = 2200 * megabyte
 	resultNeed    = 300 * megabyte
 )
 
 // findPlaces asks Go where it keeps files.
 func findPlaces(ctx context.Context, cache string) ([]place, error) {
-	output, err := goCommand(ctx, Root(), []string{"env", "-json", "GOMODCACHE", "GOCACHE", "GOTMPDIR"}, nil)
+	output, err := goCommand(ctx, Root(), []string{"env", "-json", "GOMODCACHE", "GOCACHE"}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +48,7 @@ func findPlaces(ctx context.Context, cache string) ([]place, error) {
 	if kubernetes, err := filepath.Glob(filepath.Join(env["GOMODCACHE"], "k8s.io", "kubernetes@*")); err != nil || len(kubernetes) == 0 {
 		all = append(all, place{"GOMODCACHE", env["GOMODCACHE"], modulesNeed})
 	}
-	if dir := env["GOTMPDIR"]; dir != "" {
-		return append(all, place{"GOTMPDIR", dir, temporaryNeed}), nil
-	}
-	return append(all, place{"TMPDIR", os.TempDir(), temporaryNeed}), nil
+	return append(all, place{"GOTMPDIR", temporaryDir(), temporaryNeed}), nil
 }
 
 // space is what a file system has left.

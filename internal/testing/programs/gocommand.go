@@ -2,11 +2,13 @@ package programs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,30 +22,38 @@ const maxSaid = 64 << 10
 
 // goCommand runs Go in a folder, hands over the lines of its standard error, and returns its
 // standard output. What ends ctx also ends the compilers that Go started.
-func goCommand(ctx context.Context, dir string, args []string, line func(string)) ([]byte, error) {
+func goCommand(ctx context.Context, dir string, args []string, line func(string)) (output []byte, err error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return nil, errors.New("the command go is missing: install the version of Go that go.mod names, or a later one (https://go.dev/doc/install)")
 	}
+	// Go leaves gigabytes in its temporary folder when it is interrupted.
+	temporary, err := os.MkdirTemp(temporaryDir(), "latchkey-build-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for Go's temporary files (GOTMPDIR chooses another place): %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temporary)) }()
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), Environment()...)
+	cmd.Env = slices.Concat(os.Environ(), Environment(), []string{"GOTMPDIR=" + temporary})
 	// A group of its own: an interrupt at the terminal reaches only us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = killDelay
-	var output bytes.Buffer
-	var said lines
-	said.each = line
-	cmd.Stdout, cmd.Stderr = &output, &said
-	err := cmd.Run()
+	var printed bytes.Buffer
+	said := lines{each: line}
+	cmd.Stdout, cmd.Stderr = &printed, &said
+	err = cmd.Run()
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, cause
 	}
 	if err != nil {
 		return nil, explain(args[0], said.text.String(), err)
 	}
-	return output.Bytes(), nil
+	return printed.Bytes(), nil
 }
+
+// temporaryDir is where Go and we put temporary files.
+func temporaryDir() string { return cmp.Or(os.Getenv("GOTMPDIR"), os.TempDir()) }
 
 // lines hands over what is written to it line by line, and keeps it.
 type lines struct {

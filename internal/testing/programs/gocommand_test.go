@@ -3,6 +3,7 @@ package programs
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -45,10 +46,18 @@ func TestLines(t *testing.T) {
 }
 
 func TestGoCommandThatIsInterrupted(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("GOTMPDIR", temporary)
 	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	reason := errors.New("interrupted")
-	cancel(reason)
-	if _, err := goCommand(ctx, t.TempDir(), []string{"version"}, nil); !errors.Is(err, reason) {
+	// With an empty cache Go compiles, and is interrupted at the first package.
+	t.Setenv("GOCACHE", t.TempDir())
+	_, err := goCommand(ctx, Root(), []string{"build", "-v", "errors"}, func(string) { cancel(reason) })
+	if !errors.Is(err, reason) {
 		t.Errorf("got %v; want %v", err, reason)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
