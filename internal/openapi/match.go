@@ -24,8 +24,13 @@ type node struct {
 	byText   map[string]*node
 	// byFold are the literals by themselves in lower case, where they are many.
 	byFold map[string]string
+	// longest is the length of the longest literal.
+	longest int
 	// patterns are those with variables, the most concrete first.
 	patterns []edge
+	// foldedLiterals and foldedPatterns are the same in lower case.
+	foldedLiterals map[string][]*node
+	foldedPatterns []edge
 	// variable is what follows a segment that is a variable alone.
 	variable *node
 	// here are the operations of the path that ends here.
@@ -127,8 +132,15 @@ func (n *node) next(s segment) *node {
 	return to
 }
 
-// seal puts edges in the order in which they are tried.
+// seal puts edges in the order in which they are tried, and folds them once.
 func (n *node) seal() {
+	n.foldedLiterals = make(map[string][]*node, len(n.literals))
+	for _, e := range n.literals {
+		literal := e.segment.texts[0]
+		n.longest = max(n.longest, len(literal))
+		folded := strings.ToLower(literal)
+		n.foldedLiterals[folded] = append(n.foldedLiterals[folded], e.to)
+	}
 	if len(n.literals) <= fewLiterals {
 		n.byText = nil
 	} else {
@@ -139,6 +151,9 @@ func (n *node) seal() {
 		}
 	}
 	slices.SortFunc(n.patterns, func(a, b edge) int { return a.segment.compare(b.segment) })
+	for _, e := range n.patterns {
+		n.foldedPatterns = append(n.foldedPatterns, edge{e.segment.folded(), e.to})
+	}
 	for _, e := range slices.Concat(n.literals, n.patterns) {
 		e.to.seal()
 	}
@@ -166,30 +181,35 @@ func (n *node) seal() {
 // HEAD is GET's operation where the document has none for it. OPTIONS is only
 // found where the document names it.
 //
-// Where nothing is found, ambiguous says that a reader who is less exact might find an
-// operation all the same: one to whom case, a slash at the end or what is
-// percent-encoded does not matter. Whoever forwards what the document does not name
-// must not forward that.
-func (m *Matcher) Match(method, escapedPath string) (operation *Operation, allowed []string, ambiguous bool) {
+// A search gives up on a path that is so long that it costs too much to look for: see
+// searchLimit.
+func (m *Matcher) Match(method, escapedPath string) (operation *Operation, allowed []string) {
 	r := m.route(escapedPath)
 	if r == nil {
-		return nil, nil, m.resembles(escapedPath)
+		return nil, nil
 	}
 	operation = r.operation(method)
 	if operation == nil && method == http.MethodHead {
 		operation = r.operation(http.MethodGet)
 	}
-	return operation, r.allowed, false
+	return operation, r.allowed
 }
 
-// resembles says whether a path is one of the document's to a reader who is not exact.
-func (m *Matcher) resembles(path string) bool {
-	decoded, _, ok := decode(path, false)
+// Resembles reports whether a path is one of the document's to a less exact reader, to
+// whom case, a slash at the end or what is percent-encoded does not matter. A caller that
+// forwards paths which Match does not find must not forward these: a backend might take
+// them for operations that need scopes.
+func (m *Matcher) Resembles(escapedPath string) bool {
+	decoded, _, ok := decode(escapedPath, false)
 	if !ok {
 		return true // nobody knows how others read it
 	}
 	rest, below := cutPrefixFold(decoded, m.base)
-	return below && m.root.resembles(rest)
+	if !below {
+		return false
+	}
+	s := search{searchLimit}
+	return m.root.resembles(&s, strings.ToLower(rest)) || s.exhausted()
 }
 
 func cutPrefixFold(text, prefix string) (rest string, ok bool) {
@@ -199,21 +219,56 @@ func cutPrefixFold(text, prefix string) (rest string, ok bool) {
 	return text[len(prefix):], true
 }
 
-func (n *node) resembles(path string) bool {
+// resembles takes the path in lower case.
+func (n *node) resembles(s *search, path string) bool {
+	if !s.spend(len(path)) {
+		return false
+	}
 	text, rest, more := strings.Cut(path, "/")
 	behind := func(to *node) bool {
 		if more && rest != "" {
-			return to.resembles(rest)
+			return to.resembles(s, rest)
 		}
 		withSlash := to.literal("")
 		return to.here != nil || withSlash != nil && withSlash.here != nil
 	}
-	for _, e := range slices.Concat(n.literals, n.patterns) {
-		if e.segment.folded().matches(strings.ToLower(text)) && behind(e.to) {
+	if slices.ContainsFunc(n.foldedLiterals[text], behind) {
+		return true
+	}
+	for i := range n.foldedPatterns {
+		if s.matches(n.foldedPatterns[i].segment, text) && behind(n.foldedPatterns[i].to) {
 			return true
 		}
 	}
 	return text != "" && n.variable != nil && behind(n.variable)
+}
+
+// searchLimit bounds how many bytes of a path one search looks at, some of them many
+// times: at every node, and for every template with text between two variables. Anybody
+// may send 16 KiB without a token, and a document may have thousands of such templates.
+// What people and programs call is 100 bytes long, for which this is enough in any
+// document.
+const searchLimit = 256 << 10
+
+// search is one look for a path.
+type search struct{ left int }
+
+// spend reports whether so many bytes may still be looked at.
+func (s *search) spend(bytes int) bool {
+	s.left -= bytes
+	return s.left >= 0
+}
+
+// exhausted reports whether the search gave up.
+func (s *search) exhausted() bool { return s.left < 0 }
+
+// matches compares the ends of a text at once, and looks through it only where the
+// segment has text between two variables.
+func (s *search) matches(pattern segment, text string) bool {
+	if !pattern.matchesEnds(text) {
+		return false
+	}
+	return len(pattern.texts) <= 2 || s.spend(len(text)) && pattern.matchesMiddle(text)
 }
 
 func (r *route) operation(method string) *Operation {
@@ -234,7 +289,7 @@ func (m *Matcher) route(path string) *route {
 		return nil
 	}
 	found := m.find(decoded)
-	if delimiters {
+	if delimiters && found != nil {
 		kept, _, _ := decode(path, true)
 		if m.find(kept) != found {
 			return nil
@@ -248,13 +303,21 @@ func (m *Matcher) find(path string) *route {
 	if !ok {
 		return nil
 	}
-	return m.root.find(rest)
+	s := search{searchLimit}
+	found := m.root.find(&s, rest)
+	if s.exhausted() {
+		return nil // a more concrete template may not have been looked at
+	}
+	return found
 }
 
-func (n *node) find(path string) *route {
+func (n *node) find(s *search, path string) *route {
+	if !s.spend(len(path)) {
+		return nil
+	}
 	text, rest, more := strings.Cut(path, "/")
 	if to := n.literal(text); to != nil {
-		if r := to.behind(rest, more); r != nil {
+		if r := to.behind(s, rest, more); r != nil {
 			return r
 		}
 	}
@@ -262,14 +325,14 @@ func (n *node) find(path string) *route {
 		return nil
 	}
 	for i := range n.patterns {
-		if n.patterns[i].segment.matches(text) {
-			if r := n.patterns[i].to.behind(rest, more); r != nil {
+		if s.matches(n.patterns[i].segment, text) {
+			if r := n.patterns[i].to.behind(s, rest, more); r != nil {
 				return r
 			}
 		}
 	}
 	if n.variable != nil {
-		return n.variable.behind(rest, more)
+		return n.variable.behind(s, rest, more)
 	}
 	return nil
 }
@@ -278,6 +341,10 @@ func (n *node) find(path string) *route {
 // too, but for its case: Export beside export and {id}. To a backend whose router
 // ignores case it is the literal, whose scopes may be others.
 func (n *node) isMiswritten(text string) bool {
+	// Case may take up to three times the bytes: the Kelvin sign is a k.
+	if len(text) > 3*n.longest {
+		return false
+	}
 	if n.byFold != nil {
 		literal, known := n.byFold[strings.ToLower(text)]
 		return known && literal != text
@@ -290,9 +357,9 @@ func (n *node) isMiswritten(text string) bool {
 	return false
 }
 
-func (n *node) behind(rest string, more bool) *route {
+func (n *node) behind(s *search, rest string, more bool) *route {
 	if more {
-		return n.find(rest)
+		return n.find(s, rest)
 	}
 	return n.here
 }

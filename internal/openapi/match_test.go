@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -80,7 +82,7 @@ func TestMatch(t *testing.T) {
 		{"GET", "*", ""},
 	}
 	for _, c := range cases {
-		operation, allowed, _ := m.Match(c.method, c.path)
+		operation, allowed := m.Match(c.method, c.path)
 		got := ""
 		switch {
 		case operation != nil:
@@ -111,7 +113,7 @@ func TestMatchIsBounded(t *testing.T) {
 	m := document(t, templates...).Matcher()
 	begin := time.Now()
 	for range 100 {
-		if operation, _, _ := m.Match("GET", strings.Repeat("/a", 10)+"/none"); operation != nil {
+		if operation, _ := m.Match("GET", strings.Repeat("/a", 10)+"/none"); operation != nil {
 			t.Fatal(operation.Path)
 		}
 		m.Match("GET", strings.Repeat("/a", 2000))
@@ -175,13 +177,10 @@ func TestAmbiguousPaths(t *testing.T) {
 		"/orders/7/": true, "/%4Frders": true, "/a/1.JSON": true, "/shop/list": true, "/Shop/List/": true, "/orders/%zz": true,
 		"/missing": false, "/orders/7/items": false, "/order": false, "/orderss": false, "/": false, "": false, "/a": false, "/a/1.xml": false,
 	} {
-		operation, allowed, ambiguous := m.Match(http.MethodGet, path)
-		if operation != nil || allowed != nil || ambiguous != want {
-			t.Errorf("%s: %v %v ambiguous %t, want %t", path, operation, allowed, ambiguous, want)
+		operation, allowed := m.Match(http.MethodGet, path)
+		if resembles := m.Resembles(path); operation != nil || allowed != nil || resembles != want {
+			t.Errorf("%s: %v %v resembles %t, want %t", path, operation, allowed, resembles, want)
 		}
-	}
-	if _, _, ambiguous := m.Match(http.MethodGet, "/orders"); ambiguous {
-		t.Error("what is found is ambiguous")
 	}
 }
 
@@ -202,7 +201,7 @@ func FuzzMatch(f *testing.F) {
 			return
 		}
 		got := ""
-		if operation, _, _ := m.Match("GET", path); operation != nil {
+		if operation, _ := m.Match("GET", path); operation != nil {
 			got = operation.Path
 		}
 		if want := reference(templates, path); got != want {
@@ -234,7 +233,7 @@ func BenchmarkMatch(b *testing.B) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		if operation, _, _ := m.Match("GET", requests[i%40].URL.EscapedPath()); operation == nil {
+		if operation, _ := m.Match("GET", requests[i%40].URL.EscapedPath()); operation == nil {
 			b.Fatal("no match")
 		}
 		i++
@@ -247,4 +246,100 @@ func BenchmarkMatch(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(time.Since(begin).Nanoseconds())/float64(b.N)/ours, "mux/ours")
+}
+
+// siblings are 5,000 operations beside each other, and paths of 16 KiB that are none of
+// them. A stranger may send these.
+func siblings() map[string]struct{ templates, paths []string } {
+	const count, length = 5000, 16 << 10
+	all := map[string]struct{ templates, paths []string }{}
+	for kind, format := range map[string]string{"literals": "/Sibling%d", "suffixes": "/{id}:verb%d", "middles": "/{a}-mid%d-{b}", "nested": "/{a}/Sibling%d/{b}"} {
+		kept := all[kind]
+		for i := range count {
+			kept.templates = append(kept.templates, fmt.Sprintf(format, i))
+		}
+		for _, piece := range []string{"A", "a", "-mid", "sibling", "a/", "/", "%41", "%3A"} {
+			kept.paths = append(kept.paths, "/"+strings.Repeat(piece, length/len(piece))+"z/none")
+		}
+		all[kind] = kept
+	}
+	return all
+}
+
+// Whatever a path looks like, and however many operations the document has, to look for it
+// costs a few copies of it at most.
+func TestUnknownPathsAllocateLittle(t *testing.T) {
+	for kind, s := range siblings() {
+		m := document(t, s.templates...).Matcher()
+		for _, path := range s.paths {
+			for what, look := range map[string]func(){
+				"match":     func() { m.Match("GET", path) },
+				"resembles": func() { m.Resembles(path) },
+			} {
+				if bytes := allocatedBytes(look); bytes > 4*len(path) {
+					t.Errorf("%s: %s %.20s… allocates %d bytes, want at most four copies of its %d", kind, what, path, bytes, len(path))
+				}
+			}
+			if operation, allowed := m.Match("GET", path); operation != nil || allowed != nil {
+				t.Errorf("%s: %.20s… is %v", kind, path, operation)
+			}
+		}
+	}
+}
+
+func allocatedBytes(f func()) int {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// A search gives up on a path that costs too much, and then finds nothing: not a less
+// concrete template either, whose scopes may be others.
+func TestSearchGivesUp(t *testing.T) {
+	m := document(t, append(siblings()["middles"].templates[1:], "/{all}")...).Matcher()
+	for _, c := range []struct {
+		path, want string
+		resembles  bool
+	}{
+		{"/x-mid4999-" + strings.Repeat("y", 20), "/{a}-mid4999-{b}", true},
+		{"/" + strings.Repeat("x", 20), "/{all}", true},
+		{"/" + strings.Repeat("x", 16000) + "-mid4999-y", "", true},
+		{"/" + strings.Repeat("x", 16000), "", true},
+	} {
+		got := ""
+		if operation, _ := m.Match("GET", c.path); operation != nil {
+			got = operation.Path
+		}
+		if resembles := m.Resembles(c.path); got != c.want || resembles != c.resembles {
+			t.Errorf("%.20s… of %d bytes is %q and resembles %t, want %q and %t", c.path, len(c.path), got, resembles, c.want, c.resembles)
+		}
+	}
+}
+
+// BenchmarkUnknownPath compares the slowest path of 16 KiB that is none of 5,000 operations
+// with a short one.
+func BenchmarkUnknownPath(b *testing.B) {
+	for kind, s := range siblings() {
+		m := document(b, s.templates...).Matcher()
+		b.Run(kind, func(b *testing.B) {
+			for b.Loop() {
+				m.Match("GET", "/none/none")
+			}
+			short := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+			slowest := 0.0
+			for _, path := range s.paths {
+				const rounds = 50
+				began := time.Now()
+				for range rounds {
+					m.Match("GET", path)
+				}
+				slowest = max(slowest, float64(time.Since(began).Nanoseconds())/rounds)
+			}
+			b.ReportMetric(slowest/1000, "µs/16KiB")
+			b.ReportMetric(slowest/short, "16KiB/short")
+		})
+	}
 }

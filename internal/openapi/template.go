@@ -50,15 +50,17 @@ func (s segment) compare(o segment) int {
 	)
 }
 
-// matches says whether a request's segment is one that this stands for.
-func (s segment) matches(text string) bool {
+// matchesEnds reports whether a request's segment begins and ends as a segment with
+// variables does, with room for the variables.
+func (s segment) matchesEnds(text string) bool {
 	first, last := s.texts[0], s.texts[len(s.texts)-1]
-	if s.literal() {
-		return text == first
-	}
-	if len(text) < len(first)+len(last)+1 || !strings.HasPrefix(text, first) || !strings.HasSuffix(text, last) {
-		return false
-	}
+	return len(text) >= len(first)+len(last)+len(s.texts)-1 && strings.HasPrefix(text, first) && strings.HasSuffix(text, last)
+}
+
+// matchesMiddle reports whether a request's segment, whose ends match, has the texts
+// between the variables too.
+func (s segment) matchesMiddle(text string) bool {
+	first, last := s.texts[0], s.texts[len(s.texts)-1]
 	text = text[len(first) : len(text)-len(last)]
 	// The earliest place for each text leaves the most to those behind it.
 	for _, middle := range s.texts[1 : len(s.texts)-1] {

@@ -11,10 +11,16 @@ import (
 // findOperation finds the operation of the API's OpenAPI document that a request asks
 // for. It takes the path as it was sent, which is how it is forwarded (Traefik
 // CVE-2025-66490).
-func (c *call) findOperation(path string) {
+func (c *call) findOperation() {
 	if !c.portal && c.api.Routes != nil {
-		c.operation, c.allowed, c.ambiguous = c.api.Routes.Match(c.r.Method, path)
+		c.operation, c.allowed = c.api.Routes.Match(c.r.Method, c.r.URL.EscapedPath())
 	}
+}
+
+// decidesAnonymity reports whether the operation has to be known before the caller is:
+// because a public one needs no token. Otherwise a stranger's path is not worth a search.
+func (c *call) decidesAnonymity() bool {
+	return c.api.AllowAnonymous && len(c.r.Header["Authorization"]) == 0
 }
 
 // anonymous says whether a request needs no token: it reads documentation that is for
@@ -53,6 +59,9 @@ func (s *Server) admitAnonymous(c *call) *problem.Problem {
 
 // permit says whether the caller may use the operation.
 func (c *call) permit() *problem.Problem {
+	if !c.decidesAnonymity() {
+		c.findOperation()
+	}
 	switch {
 	case !c.api.NeedsDocument:
 		return nil
@@ -60,10 +69,8 @@ func (c *call) permit() *problem.Problem {
 		return problem.DocumentUnavailable
 	case c.operation != nil:
 		return c.permitScopes()
-	case c.ambiguous: // a backend might take it for an operation that needs scopes
-		return problem.UnknownOperation
-	case c.api.AllowUnknown:
-		return nil
+	case c.api.AllowUnknown && (len(c.allowed) > 0 || !c.api.Routes.Resembles(c.r.URL.EscapedPath())):
+		return nil // otherwise a backend might take it for an operation that needs scopes
 	case len(c.allowed) > 0:
 		return problem.MethodNotAllowed(strings.Join(c.allowed, ", "))
 	}

@@ -145,11 +145,9 @@ type call struct {
 	// documentation's, and settings that it is one of Settings.
 	portal, docs, settings bool
 	// operation is the one of the OpenAPI document that the request asks for, or nil;
-	// allowed are the methods that the document names for its path then, and ambiguous
-	// says that others might find one.
+	// allowed are the methods that the document names for its path then.
 	operation *openapi.Operation
 	allowed   []string
-	ambiguous bool
 	// user is who calls where no token does: at the portal's paths only.
 	user *tokens.User
 	// limits are the rate limits that the request has to keep, or nil.
@@ -259,7 +257,9 @@ func (s *Server) resolvePath(c *call, path string) *problem.Problem {
 	case c.docs && !c.api.HasDocs():
 		return problem.NotFound
 	}
-	c.findOperation(path)
+	if c.decidesAnonymity() {
+		c.findOperation()
+	}
 	return nil
 }
 
