@@ -32,6 +32,12 @@ type Limits struct {
 	// backend begins to answer: a client that announces a body and sends none would
 	// hold a request of its tenant until the token's end.
 	BodyTimeout time.Duration
+	// WriteTimeout bounds the wait for a client to take each piece of its answer, some
+	// 32 KiB. It counts only while a piece is to be written.
+	WriteTimeout time.Duration
+	// AnonymousTimeout bounds a request without a token that a backend answers, as a
+	// whole: no token ends it.
+	AnonymousTimeout time.Duration
 	// RequestsPerTenant bounds a tenant's requests at a time on this replica, so
 	// that one tenant can't take every connection to the backend.
 	RequestsPerTenant int
@@ -49,6 +55,8 @@ func (l *Limits) AddFlags(flags *flag.FlagSet) {
 	flags.IntVar(&l.Streams, "max-streams", 100, "requests at a time on one HTTP/2 connection")
 	flags.Int64Var(&l.BodyBytes, "max-body-bytes", 128<<20, "bytes that a request's body may have; 0 for no limit")
 	flags.DurationVar(&l.BodyTimeout, "body-timeout", time.Minute, "how long a client may send nothing of a body that it announced, until it is answered 408; 0 for no limit")
+	flags.DurationVar(&l.WriteTimeout, "write-timeout", time.Minute, "how long a client may take none of an answer that is ready for it, until its connection (in HTTP/2, the request) is ended; 0 for no limit")
+	flags.DurationVar(&l.AnonymousTimeout, "anonymous-timeout", time.Hour, "how long a request without a token may take that the backend answers; 0 for no limit")
 	flags.IntVar(&l.RequestsPerTenant, "max-requests-per-tenant", 1000, "requests of one tenant at a time on this replica; 0 for no limit")
 	flags.IntVar(&l.BadTokensPerMinute, "max-bad-tokens-per-minute", 60, "invalid tokens that an address may try in a minute before it is answered 429; 0 for no limit")
 }
@@ -118,10 +126,10 @@ type tenantGate struct {
 	counts sync.Map
 }
 
-// enter lets a request in; leave must be called when it is over.
-func (g *tenantGate) enter(tenant string) (leave func(), ok bool) {
+// enter lets a request in, and returns the place that it takes until leave.
+func (g *tenantGate) enter(tenant string) (p place, ok bool) {
 	if g.limit == 0 {
-		return func() {}, true
+		return place{}, true
 	}
 	count, found := g.counts.Load(tenant)
 	if !found {
@@ -130,9 +138,20 @@ func (g *tenantGate) enter(tenant string) (leave func(), ok bool) {
 	counter := count.(*atomic.Int64)
 	if counter.Add(1) > g.limit {
 		counter.Add(-1)
-		return nil, false
+		return place{}, false
 	}
-	return func() { counter.Add(-1) }, true
+	return place{counter}, true
+}
+
+// place is one of a tenant's requests at a time.
+type place struct{ counter *atomic.Int64 }
+
+// leave gives the place back, once.
+func (p *place) leave() {
+	if p.counter != nil {
+		p.counter.Add(-1)
+		p.counter = nil
+	}
 }
 
 const badTokenSlots = 1 << 14

@@ -52,7 +52,7 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 	if l.Admin != "" {
 		server := adminServer(s.config.Directory, gatherer, &draining)
 		servers.admin = append(servers.admin, server)
-		if err := servers.listen(ctx, "admin", l.Admin, server, nil); err != nil {
+		if err := servers.listen(ctx, "admin", l.Admin, server, nil, 0); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 		}
 		server := publicServer(plain.handler, l.Limits)
 		servers.public = append(servers.public, server)
-		if err := servers.listen(ctx, plain.name, plain.address, server, nil); err != nil {
+		if err := servers.listen(ctx, plain.name, plain.address, server, nil, l.Limits.WriteTimeout); err != nil {
 			return err
 		}
 	}
@@ -77,7 +77,7 @@ func (s *Server) Run(ctx context.Context, l Listeners, gatherer prometheus.Gathe
 		s.metrics.certificate.Store(&config.GetCertificate)
 		server := publicServer(s, l.Limits)
 		servers.public = append(servers.public, server)
-		if err := servers.listen(ctx, "https", l.HTTPS, server, config); err != nil {
+		if err := servers.listen(ctx, "https", l.HTTPS, server, config, l.Limits.WriteTimeout); err != nil {
 			return err
 		}
 	}
@@ -158,10 +158,15 @@ type serverGroup struct {
 	watching     sync.WaitGroup
 }
 
-func (g *serverGroup) listen(ctx context.Context, name, address string, server *http.Server, tlsConfig *tls.Config) error {
+// listen begins to serve. timeout bounds the wait for a client to take a piece of an answer;
+// 0 where the server has limits of its own.
+func (g *serverGroup) listen(ctx context.Context, name, address string, server *http.Server, tlsConfig *tls.Config, timeout time.Duration) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen for %s on %s: %w", name, address, err)
+	}
+	if timeout > 0 {
+		listener = boundedListener{listener, timeout}
 	}
 	server.TLSConfig = tlsConfig
 	server.ErrorLog = slog.NewLogLogger(g.logger.With("listener", name).Handler(), slog.LevelWarn)

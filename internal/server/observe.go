@@ -143,6 +143,7 @@ func (t timestamps) Collect(collected chan<- prometheus.Metric) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now() // durations are real, whatever the injected clock says
 	recorder := &responseRecorder{ResponseWriter: w}
+	recorder.boundWrites(r, s.config.Limits.WriteTimeout)
 	c := &call{w: recorder, r: watchBody(r, recorder)}
 	var p *problem.Problem
 	finished := false
@@ -153,6 +154,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.account(c, recorder, p, time.Since(started))
 		recorder.limitLinger()
+		recorder.finishWrites()
 		// Without an answer net/http would say 200, also to a client that closed
 		// only its half of the connection.
 		if cut || recorder.status == 0 {
@@ -292,6 +294,13 @@ type responseRecorder struct {
 	failed bool
 	// body is the request's, where it has one that the connection's end depends on.
 	body *watchedBody
+	// streamTimeout bounds each write to a stream of HTTP/2, and stall ends one that takes
+	// longer; 0 where there is none. See writes.go.
+	streamTimeout time.Duration
+	stall         *time.Timer
+	// complete, if set, is called before the first byte of a body that is written as a
+	// whole.
+	complete func()
 }
 
 func (w *responseRecorder) bodyIsLeft() bool { return w.body != nil && !w.body.ended.Load() }
@@ -323,12 +332,31 @@ func (w *responseRecorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *responseRecorder) Write(b []byte) (int, error) {
+func (w *responseRecorder) Write(b []byte) (written int, err error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	n, err := w.ResponseWriter.Write(b)
-	w.bytes += int64(n)
+	if w.complete != nil {
+		w.complete()
+		w.complete = nil
+	}
+	for first := true; first || written < len(b) && err == nil; first = false {
+		piece := b[written:]
+		if w.streamTimeout > 0 {
+			piece = piece[:min(len(piece), writePiece)]
+		}
+		err = w.bounded(func() error {
+			n, err := w.ResponseWriter.Write(piece)
+			written += n
+			return err
+		})
+	}
+	w.bytes += int64(written)
 	w.failed = w.failed || err != nil
-	return n, err
+	return written, err
+}
+
+// FlushError implements what http.ResponseController looks for.
+func (w *responseRecorder) FlushError() error {
+	return w.bounded(http.NewResponseController(w.ResponseWriter).Flush)
 }

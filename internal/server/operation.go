@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -49,13 +51,28 @@ func (s *Server) admitAnonymous(c *call) *problem.Problem {
 	if c.settings {
 		gate = c.tenant.Name + " settings"
 	}
-	leave, ok := s.tenants.enter(gate)
-	if !ok {
+	var ok bool
+	if c.place, ok = s.tenants.enter(gate); !ok {
 		return problem.TooManyRequests
 	}
-	c.end = leave
+	s.limitAnonymous(c)
 	return nil
 }
+
+// limitAnonymous bounds the time of a request that ends with no token.
+func (s *Server) limitAnonymous(c *call) {
+	timeout := s.config.Limits.AnonymousTimeout
+	switch {
+	case c.portal:
+		c.w.limitWrites(ownAnswerTimeout)
+	case timeout > 0:
+		var ctx context.Context
+		ctx, c.stop = context.WithTimeoutCause(c.r.Context(), timeout, errAnonymousTime)
+		c.r = c.r.WithContext(ctx)
+	}
+}
+
+var errAnonymousTime = errors.New("a request without a token took longer than --anonymous-timeout")
 
 // permit says whether the caller may use the operation.
 func (c *call) permit() *problem.Problem {

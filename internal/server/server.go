@@ -133,7 +133,7 @@ func New(config Config) (*Server, error) {
 
 // call is one request and what was found out about it.
 type call struct {
-	w http.ResponseWriter
+	w *responseRecorder
 	r *http.Request
 	// tenant, api and token are nil until they are known.
 	tenant *directory.Tenant
@@ -152,8 +152,24 @@ type call struct {
 	user *tokens.User
 	// limits are the rate limits that the request has to keep, or nil.
 	limits *rateLimits
-	// end closes a request that was registered as under way.
-	end func()
+	// place is the request's among its tenant's.
+	place place
+	// flight is the request as one that ends with its token; nil without one.
+	flight *flight
+	// stop ends the time that a request without a token may take at a backend; nil
+	// for others.
+	stop context.CancelFunc
+}
+
+// end closes a request that was admitted.
+func (s *Server) end(c *call) {
+	if c.flight != nil {
+		s.inflight.end(c.flight)
+	}
+	if c.stop != nil {
+		c.stop()
+	}
+	c.place.leave()
 }
 
 // handle serves a request, or says why not. What it returns has not been sent.
@@ -181,7 +197,7 @@ func (s *Server) handle(c *call) *problem.Problem {
 	if p := admit(c); p != nil {
 		return p
 	}
-	defer c.end()
+	defer s.end(c)
 	p := s.serveAdmitted(c)
 	if p != nil && context.Cause(c.r.Context()) == nil { // it is not about the token, which still works
 		s.tellStanding(c.w.Header(), c)
@@ -286,21 +302,20 @@ func (s *Server) admit(c *call) *problem.Problem {
 	if p := s.identifyCaller(c, s.config.Clock.Now()); p != nil {
 		return p
 	}
-	leave, ok := s.tenants.enter(c.tenant.Name)
-	if !ok {
+	var ok bool
+	if c.place, ok = s.tenants.enter(c.tenant.Name); !ok {
 		return problem.TooManyRequests
 	}
 	if c.user != nil {
-		c.end = leave
 		return nil
 	}
-	ctx, flight := s.inflight.begin(c.r.Context(), c.token)
+	var ctx context.Context
+	ctx, c.flight = s.inflight.begin(c.r.Context(), c.token)
 	c.r = c.r.WithContext(ctx)
-	c.end = func() { s.inflight.end(flight); leave() }
 	// The observer may have missed what changed between the look-up and the
 	// registration.
 	if s.config.Directory.Generation() != c.generation || !s.config.Clock.Now().Before(c.token.NotAfter) {
-		s.inflight.recheck(flight, s.currentToken)
+		s.inflight.recheck(c.flight, s.currentToken)
 	}
 	var p *problem.Problem
 	switch cause := context.Cause(ctx); {
@@ -311,7 +326,7 @@ func (s *Server) admit(c *call) *problem.Problem {
 	default:
 		p = &problem.Problem{Code: problem.CodeClientGone, Status: statusClientClosedRequest, Cause: proxy.ErrClientGone}
 	}
-	c.end()
+	s.end(c)
 	return p
 }
 
@@ -384,7 +399,7 @@ func (s *Server) forward(c *call) *problem.Problem {
 		return problem.RequestTimeout
 	case errors.Is(err, proxy.ErrRequestBody):
 		return problem.RequestRefused("The body is not framed as its Content-Length or Transfer-Encoding says.")
-	case errors.Is(err, proxy.ErrTimeout):
+	case errors.Is(err, proxy.ErrTimeout) || errors.Is(err, errAnonymousTime):
 		return problem.BackendUnavailable(http.StatusGatewayTimeout, err)
 	default:
 		return problem.BackendUnavailable(http.StatusBadGateway, err)
@@ -413,8 +428,10 @@ func (c *call) identity() proxy.Identity {
 // did not wait. Nobody receives it.
 const statusClientClosedRequest = 499
 
-// servePortal has the portal answer.
+// servePortal has the portal answer. It makes each answer as a whole before it writes the
+// first byte, so that a client that reads slowly takes no place of its tenant meanwhile.
 func (s *Server) servePortal(c *call) *problem.Problem {
+	c.w.complete = c.place.leave
 	if c.settings {
 		return s.config.Portal.ServeSettings(c.w, c.r, s.visit(c))
 	}
