@@ -184,6 +184,11 @@ func (x *exchange) stopTimer(response *http.Response) {
 func (x *exchange) pass(response *http.Response) {
 	h := x.w.Header()
 	passHeaders(h, response.Header, x.request)
+	if _, named := h["Content-Type"]; !named {
+		// net/http would guess one, and make HTML of text on the host that has Settings. A
+		// name without values keeps it from that, and is not sent.
+		h["Content-Type"] = nil
+	}
 	if x.request.BeforeResponse != nil {
 		x.request.BeforeResponse(h)
 	}

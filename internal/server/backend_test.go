@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -43,6 +44,27 @@ func rawBackend(t *testing.T, text string) (url string) {
 		}
 	})
 	return "http://" + listener.Addr().String()
+}
+
+// An answer without a Content-Type reaches the client without one. net/http's guess would
+// make HTML, and so a script, of what a tenant's user wrote as text, on the host that has
+// Settings.
+func TestNoContentTypeIsGuessed(t *testing.T) {
+	const script = "<html><script>alert(1)</script></html>"
+	backend := rawBackend(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(script), script))
+	h := newHarness(t, withAPI(func(s *v1alpha1.PublicApiSpec) { s.Backend.URL = backend }))
+	plaintext := h.issue("acme").Token.Reveal()
+	address, client := h.http2()
+	overHTTP2, err := fetch(t, client, "https://"+address+endpoint, acmeHost, plaintext)
+	directorytest.Must(t, err)
+	for major, a := range map[int]answer{1: h.get(endpoint, plaintext), 2: overHTTP2} {
+		if a.ProtoMajor != major || a.StatusCode != http.StatusOK || a.body != script {
+			t.Fatalf("%s %d: %s", a.Proto, a.StatusCode, a.body)
+		}
+		if values, named := a.Header["Content-Type"]; named {
+			t.Errorf("%s: Content-Type is %q, and the backend named none", a.Proto, values)
+		}
+	}
 }
 
 func TestBackendDown(t *testing.T) {
