@@ -47,6 +47,9 @@ const (
 	sweepPeriod = time.Minute
 	// pause is how long nothing is written after the Kubernetes API failed.
 	pause = 10 * time.Second
+	// failedTenants is how many tenants' writes have to fail in a row until that is the
+	// Kubernetes API's failure and not theirs.
+	failedTenants = 3
 	// retryDelay is how long a credential waits that status does not know yet, or
 	// whose first use was just dealt with and may not have come back by the watch.
 	retryDelay = 5 * time.Second
@@ -87,8 +90,10 @@ type Recorder struct {
 	limiter     *rate.Limiter
 	pausedUntil time.Time
 	nextSweep   time.Time
-	writes      *prometheus.CounterVec
-	dropped     prometheus.Counter
+	// failed are the tenants whose writes have failed since one last succeeded.
+	failed  map[string]struct{}
+	writes  *prometheus.CounterVec
+	dropped prometheus.Counter
 }
 
 // The outcomes of latchkey_last_used_writes_total.
@@ -116,6 +121,7 @@ func New(config Config) (*Recorder, error) {
 	r := &Recorder{
 		config:  config,
 		table:   newTable(int64(config.MaxCredentials)),
+		failed:  map[string]struct{}{},
 		limiter: rate.NewLimiter(rate.Limit(config.WritesPerSecond), config.WritesPerSecond),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "latchkey_last_used_writes_total",
@@ -202,18 +208,44 @@ func (r *Recorder) Flush(ctx context.Context) {
 		if err := r.write(ctx, u, now); err != nil {
 			r.writes.WithLabelValues(outcomeFailed).Inc()
 			r.config.Logger.Warn("last use not written", "namespace", u.namespace, "apitoken", u.name, "error", err)
-			if !concernsOne(err) {
+			r.backOff(u, now)
+			if r.concernsAll(u, err) {
 				r.pausedUntil = now.Add(pause)
 				return
 			}
-			r.postpone(u, now.Add(r.config.Interval))
+			continue
 		}
+		u.failures = 0
+		clear(r.failed)
 	}
 }
 
-// concernsOne says whether an error is about one ApiToken, not about the access to
-// the Kubernetes API.
-func concernsOne(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) }
+// backOff postpones a use whose write failed, for longer each time. An ApiToken that can't
+// be written (it may be as large as etcd takes, or a policy may refuse it) must not be the
+// first to be tried again: it would keep everybody else's from being written.
+func (r *Recorder) backOff(u *use, now time.Time) {
+	delay := r.config.Interval
+	if u.failures < 16 { // beyond which the shift would overflow
+		delay = min(delay, pause<<u.failures)
+		u.failures++
+	}
+	r.postpone(u, now.Add(delay))
+}
+
+// concernsAll reports whether an error is about the access to the Kubernetes API, or so
+// many tenants' writes have failed in a row that it must be.
+func (r *Recorder) concernsAll(u *use, err error) bool {
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) || apierrors.IsUnauthorized(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) {
+		return true
+	}
+	r.failed[u.tenant] = struct{}{}
+	if len(r.failed) < failedTenants {
+		return false
+	}
+	clear(r.failed)
+	return true
+}
 
 // due are the uses to be written, no more than the bound allows now: first uses,
 // then the longest overdue.

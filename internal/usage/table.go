@@ -20,6 +20,8 @@ type use struct {
 
 	// written is the latest use that needs no writing.
 	written int64
+	// failures is how many writes have failed in a row.
+	failures int
 	// due is when a later use may be written, and retryFirst when a first one.
 	due, retryFirst int64
 	// from is the earliest use that is worth writing, as far as is known: one that

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -48,6 +49,10 @@ type memory struct {
 	writes map[string][]time.Time
 	gets   int
 	fail   error
+	// unwritable says why writes of an ApiToken fail, by its name.
+	unwritable map[string]error
+	// refused is how many of them have failed.
+	refused int
 }
 
 func newMemory() *memory {
@@ -74,6 +79,10 @@ func (m *memory) PatchStatus(_ context.Context, namespace, name string, patch []
 	object, ok := m.objects[namespace+"/"+name]
 	if !ok {
 		return apierrors.NewNotFound(resource, name)
+	}
+	if err := m.unwritable[name]; err != nil {
+		m.refused++
+		return err
 	}
 	var p struct {
 		Metadata struct{ ResourceVersion string }
@@ -311,6 +320,53 @@ func TestStoreFails(t *testing.T) {
 		if got := store.writesOf(token); len(got) != 1 || !got[0].Equal(start) {
 			t.Errorf("%s: written were %s, want %s", token.Name, got, start)
 		}
+	}
+}
+
+// ApiTokens that can't be written keep nobody else's from being written, and are tried less
+// and less often. One that can be written again is.
+func TestUnwritableApiTokens(t *testing.T) {
+	for name, err := range map[string]error{
+		"too large":       apierrors.NewInternalError(errors.New("etcdserver: request is too large")),
+		"a policy denies": apierrors.NewForbidden(resource, "padded", errors.New("denied")),
+		"invalid":         apierrors.NewInvalid(v1alpha1.SchemeGroupVersion.WithKind("ApiToken").GroupKind(), "padded", nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, clock := newMemory(), clocktesting.NewFakeClock(start)
+			r := newRecorder(t, store, clock)
+			store.unwritable = map[string]error{}
+			var padded, others []*directory.Token
+			for i := range 5 {
+				padded = append(padded, store.issue(fmt.Sprint("padded", i)))
+				store.unwritable[padded[i].Name] = err
+			}
+			for i := range 100 {
+				others = append(others, store.issue(fmt.Sprint("other", i)))
+			}
+			for range 6 * 3600 {
+				for _, token := range slices.Concat(padded, others) {
+					r.Use(token, clock.Now())
+				}
+				r.Flush(t.Context())
+				clock.Step(time.Second)
+			}
+			for _, token := range others {
+				if got := store.writesOf(token); len(got) != 6 {
+					t.Fatalf("%d uses of %s were written in six hours, want 6", len(got), token.Name)
+				}
+			}
+			if most := len(padded) * 16; store.refused > most {
+				t.Errorf("%d writes that can't succeed were tried in six hours, want %d at most", store.refused, most)
+			}
+			clear(store.unwritable)
+			for range 3600 {
+				r.Flush(t.Context())
+				clock.Step(time.Second)
+			}
+			if got := store.writesOf(padded[0]); len(got) == 0 {
+				t.Error("an ApiToken that can be written again is not")
+			}
+		})
 	}
 }
 
