@@ -104,6 +104,42 @@ func TestSettingsBadTokensAreCounted(t *testing.T) {
 	v.get("/settings").page(http.StatusOK)
 }
 
+// However many sign-ins at the provider an address fails, one that the provider confirms is
+// honoured: anybody can make an address fail.
+func TestSettingsFailedSignInsKeepNobodyOut(t *testing.T) {
+	provider, change := withProvider(t, signintest.User{Name: "grace"})
+	i := installWith(t, change)
+	stranger, stopped := i.visitor("acme"), false
+	for range 40 { // more than the installation's limit of 30
+		location := stranger.get("/settings/sign-in/oidc").header.Get("Location")
+		authorize, err := url.Parse(location)
+		must(t, err)
+		refused := url.Values{"state": {authorize.Query().Get("state")}, "error": {"access_denied"}, "iss": {provider.IssuerURL()}}
+		stopped = stranger.get("/settings/callback?"+refused.Encode()).status == http.StatusTooManyRequests
+	}
+	if !stopped {
+		t.Fatal("failed sign-ins are not counted")
+	}
+	i.visitor("acme").signInAs(provider.NewBrowser(), "grace")
+}
+
+// Bad API tokens do not use up the count of Kubernetes tokens, nor the other way round.
+func TestKubernetesTokensAreCountedByThemselves(t *testing.T) {
+	i := install(t)
+	i.works("acme", i.make("acme", "known", v1alpha1.ApiTokenSpec{}))
+	jwt := i.workload("acme", "ci", "latchkey.dev", "list")
+	for range 40 {
+		i.call("acme", http.MethodGet, tokens, "lk_nonsense")
+	}
+	i.call("acme", http.MethodGet, tokens, "lk_nonsense").refused(http.StatusTooManyRequests, "rate-limited")
+	testenv.Eventually(t, func() error { // the cluster may not know its rights yet
+		if a := i.call("acme", http.MethodGet, tokens, "Bearer "+jwt); a.status != http.StatusOK {
+			return fmt.Errorf("%d %s", a.status, a.body)
+		}
+		return nil
+	})
+}
+
 // A token that signs in opens neither the backend nor what is Latchkey's.
 func TestSettingsTokensOpenNothingElse(t *testing.T) {
 	i := install(t, publish(t, openDocument), func(a *v1alpha1.PublicApi) { a.Spec.Docs.Visibility = v1alpha1.DocsAuthenticated })

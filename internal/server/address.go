@@ -23,13 +23,43 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 		if text == "" && len(forwarded) == 1 {
 			break // the proxy itself is the client
 		}
-		next, err := netip.ParseAddr(text)
-		if err != nil {
+		next, ok := parseForwarded(text)
+		if !ok {
 			return netip.Addr{}
 		}
 		address = plainAddress(next)
 	}
 	return address
+}
+
+// parseForwarded reads an address of X-Forwarded-For. Some proxies, such as Azure's
+// Application Gateway, write the client's port behind it.
+func parseForwarded(text string) (netip.Addr, bool) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		return address, true
+	}
+	if withPort, err := netip.ParseAddrPort(text); err == nil {
+		return withPort.Addr(), true
+	}
+	inner, opened := strings.CutPrefix(text, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	bracketed, err := netip.ParseAddr(inner)
+	return bracketed, opened && closed && err == nil && bracketed.Is6()
+}
+
+// countedAddress is the client's address where what it does wrong is counted, and the zero
+// Addr where that is not known: a proxy that is not trusted stands for all its clients, and
+// to count by its address would let any of them have all the others refused.
+func (s *Server) countedAddress(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	forwarded := len(r.Header["X-Forwarded-For"]) > 0 || len(r.Header["Forwarded"]) > 0
+	if err == nil && forwarded && !contains(s.config.TrustedProxies, plainAddress(peer.Addr())) {
+		s.warnOfProxy.Do(func() {
+			s.config.Logger.Warn("a proxy that is not in --trusted-proxies sends requests: failures are not counted by address, and tokens with allowedCIDRs are refused", "peer", peer.Addr().String())
+		})
+		return netip.Addr{}
+	}
+	return clientAddress(r, s.config.TrustedProxies)
 }
 
 // clientScheme is the scheme that the client used: a trusted proxy's word, or the

@@ -45,10 +45,10 @@ func (s *Server) identifyCaller(c *call, now time.Time) (p *problem.Problem) {
 	if !ok {
 		return s.identify(c, now)
 	}
-	address := clientAddress(c.r, s.config.TrustedProxies)
-	c.user, p = s.config.Portal.Authenticate(c.r.Context(), text, !s.badTokens.exhausted(address, now))
+	address := s.countedAddress(c.r)
+	c.user, p = s.config.Portal.Authenticate(c.r.Context(), text, !s.badReviews.exhausted(address, now))
 	switch {
-	case p == problem.TokenInvalid && !s.badTokens.permits(address, now):
+	case p == problem.TokenInvalid && !s.badReviews.permits(address, now):
 		return problem.TooManyBadTokens
 	case p == nil && c.tenant.Suspended:
 		return problem.TenantSuspended

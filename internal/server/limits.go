@@ -43,7 +43,8 @@ type Limits struct {
 	RequestsPerTenant int
 	// BadTokensPerMinute bounds how many invalid tokens an address may try until
 	// it is told to stop, and its connection is closed. Valid tokens from the same
-	// address go on working.
+	// address go on working. Kubernetes tokens and failed sign-ins have counts of their
+	// own, by the same limit.
 	BadTokensPerMinute int
 }
 
@@ -177,15 +178,16 @@ func newBadTokens(perMinute int) *badTokens {
 }
 
 // permits counts an invalid token of the address. IPv6 addresses count by their
-// /64, which is what one customer of a provider gets.
+// /64, which is what one customer of a provider gets. An address that is not known is not
+// counted: it is many clients'.
 func (b *badTokens) permits(address netip.Addr, now time.Time) bool {
-	return b.limit == 0 || b.count(address, now, 1) <= b.limit
+	return b.limit == 0 || !address.IsValid() || b.count(address, now, 1) <= b.limit
 }
 
 // exhausted says, without counting, whether another invalid token of the address
 // would be one too many.
 func (b *badTokens) exhausted(address netip.Addr, now time.Time) bool {
-	return b.limit != 0 && b.count(address, now, 0) >= b.limit
+	return b.limit != 0 && address.IsValid() && b.count(address, now, 0) >= b.limit
 }
 
 func (b *badTokens) count(address netip.Addr, now time.Time, more int) int {

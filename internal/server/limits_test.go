@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,37 @@ func TestBadTokensPerMinute(t *testing.T) {
 	}
 	h.clock.Step(time.Minute)
 	h.get(endpoint, "lk_nonsense").wantProblem(t, http.StatusUnauthorized, "token-invalid")
+}
+
+// A proxy that is not trusted stands for all its clients: what one of them does wrong is not
+// counted against the others. The log says so once. Clients of a trusted one are counted
+// each by itself.
+func TestBadTokensBehindAProxy(t *testing.T) {
+	const limit = 3
+	from := func(h *harness, address string) answer {
+		r := h.request(http.MethodGet, endpoint, "lk_nonsense")
+		r.Header.Set("X-Forwarded-For", address)
+		return h.do(r)
+	}
+	untrusted := newHarness(t, withLimits(server.Limits{BadTokensPerMinute: limit}))
+	for range 3 * limit {
+		from(untrusted, "203.0.113.9").wantProblem(t, http.StatusUnauthorized, "token-invalid")
+	}
+	if n := len(untrusted.logs.lines("a proxy that is not in --trusted-proxies sends requests: failures are not counted by address, and tokens with allowedCIDRs are refused")); n != 1 {
+		t.Errorf("the log warns %d times of the proxy, want once", n)
+	}
+
+	trusted := newHarness(t, withLimits(server.Limits{BadTokensPerMinute: limit}), withConfig(func(c *server.Config) {
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	}))
+	for range limit {
+		from(trusted, "203.0.113.9:4711").wantProblem(t, http.StatusUnauthorized, "token-invalid")
+	}
+	from(trusted, "203.0.113.9:4712").wantProblem(t, http.StatusTooManyRequests, "rate-limited")
+	from(trusted, "203.0.113.10:4711").wantProblem(t, http.StatusUnauthorized, "token-invalid")
+	for range 2 * limit {
+		from(trusted, "unknown").wantProblem(t, http.StatusUnauthorized, "token-invalid")
+	}
 }
 
 // echo switches to WebSocket and sends back what it gets.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,8 +87,13 @@ type Server struct {
 	// badSignIns are the failed sign-ins at Settings. They count by themselves: whoever
 	// sends bad tokens must not keep people behind the same address from signing in.
 	badSignIns *badTokens
-	rates      *ratelimit.Table
-	metrics    *metrics
+	// badReviews are the Kubernetes tokens that the cluster did not know. They count by
+	// themselves: workloads must not be refused for others' bad API tokens.
+	badReviews *badTokens
+	// warnOfProxy warns once of a proxy that is not trusted.
+	warnOfProxy sync.Once
+	rates       *ratelimit.Table
+	metrics     *metrics
 }
 
 // New makes a server. It must be the only observer of its directory.
@@ -116,7 +122,8 @@ func New(config Config) (*Server, error) {
 		inflight:  newInflight(config.Clock),
 		tenants:   tenantGate{limit: int64(config.Limits.RequestsPerTenant)},
 		badTokens: newBadTokens(config.Limits.BadTokensPerMinute), badSignIns: newBadTokens(config.Limits.BadTokensPerMinute),
-		rates: ratelimit.New(),
+		badReviews: newBadTokens(config.Limits.BadTokensPerMinute),
+		rates:      ratelimit.New(),
 	}
 	var err error
 	if config.Portal == nil {
@@ -285,7 +292,7 @@ const describePath = "/token"
 // identify finds out which token calls and whether it works here and now.
 func (s *Server) identify(c *call, now time.Time) (p *problem.Problem) {
 	c.token, p = fault.Decision(s.authenticate(c.r, c.tenant, now))
-	if p == problem.TokenInvalid && !s.badTokens.permits(clientAddress(c.r, s.config.TrustedProxies), now) {
+	if p == problem.TokenInvalid && !s.badTokens.permits(s.countedAddress(c.r), now) {
 		return problem.TooManyBadTokens
 	}
 	if p == nil && slices.Contains(c.token.Scopes, v1alpha1.ScopeSettings) {

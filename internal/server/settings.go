@@ -13,7 +13,7 @@ func (s *Server) visit(c *call) *selfservice.Call {
 	address := clientAddress(c.r, s.config.TrustedProxies)
 	return &selfservice.Call{
 		Tenant: c.tenant, API: c.api, Origin: s.origin(c), Address: address,
-		Attempts: attempts{s.badSignIns, address, s.config.Clock.Now()},
+		Attempts: attempts{s.badSignIns, s.countedAddress(c.r), s.config.Clock.Now()},
 	}
 }
 

@@ -113,19 +113,18 @@ func (v *visit) finishOIDC() *problem.Problem {
 	case err != nil || begun.RedirectURI != v.redirectURI():
 		// Not counted: any page can send a browser here.
 		return v.refuseSignIn(http.StatusForbidden, v.API.SettingsPath, textSignInRefused, refusedSignIn(err))
-	case v.Attempts.Exhausted():
-		return problem.TooManyBadTokens
 	}
 	after := returnPath(v.API.SettingsPath, begun.After)
 	v.again = begun.Again
-	select {
-	case v.handler.exchanges <- struct{}{}:
-		defer func() { <-v.handler.exchanges }()
-	default:
+	// A sign-in that the provider confirms is honoured however many others failed: anybody
+	// can make an address fail. What is bounded is how many wait for the provider.
+	leave, ok := v.handler.exchanges.enter(v.r.Context(), v.Tenant.Name, v.Attempts.Exhausted())
+	if !ok {
 		return v.refuseSignIn(http.StatusServiceUnavailable, after, textProviderBusy, &problem.Problem{
 			Code: problem.CodeRateLimited, Status: http.StatusServiceUnavailable, Title: textProviderBusy,
 		})
 	}
+	defer leave()
 	identity, err := provider.Finish(v.r.Context(), begun.Flow, query)
 	if err != nil {
 		return v.refuseProvider(after, err)

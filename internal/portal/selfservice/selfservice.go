@@ -46,12 +46,8 @@ type Handler struct {
 	pages      *settings.Pages
 	protection *http.CrossOriginProtection
 	reads      gates
-	exchanges  chan struct{}
+	exchanges  *exchanges
 }
-
-// maxExchanges bounds how many sign-ins wait for the identity provider at a time, so
-// that a slow one holds no more.
-const maxExchanges = 32
 
 // New makes a Handler.
 func New(config Config) (*Handler, error) {
@@ -64,7 +60,7 @@ func New(config Config) (*Handler, error) {
 	}
 	return &Handler{
 		config: config, pages: pages, protection: http.NewCrossOriginProtection(),
-		exchanges: make(chan struct{}, maxExchanges),
+		exchanges: newExchanges(),
 	}, nil
 }
 
@@ -83,7 +79,8 @@ type Call struct {
 
 // Attempts counts the sign-ins of an address that failed.
 type Attempts interface {
-	// Exhausted says whether the next one would be one too many.
+	// Exhausted reports whether so many have failed that the next one waits behind
+	// others.
 	Exhausted() bool
 	// Failed counts one, and says whether it was one too few to be told to stop.
 	Failed() (permitted bool)
