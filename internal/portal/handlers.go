@@ -77,18 +77,17 @@ func (h *handlers) ListTokens(ctx context.Context, r tokenapi.ListTokensRequestO
 	if err != nil {
 		return nil, err
 	}
-	found, next, err := h.tokens.List(ctx, &e.Call.Call, limit, value(r.Params.Continue, ""))
-	if err != nil {
-		return nil, err
-	}
-	page := tokenapi.ListTokens200JSONResponse{Items: []tokenapi.Token{}, Continue: text(next)}
+	page := tokenapi.ListTokens200JSONResponse{Items: []tokenapi.Token{}}
 	facts := audit.Facts{Now: h.config.Clock.Now(), Tenant: e.Tenant.Name, Users: e.Tenant.Users, Policy: &e.API.Policy}
-	for i := range found {
-		t := &found[i]
+	next, err := h.tokens.List(ctx, &e.Call.Call, limit, value(r.Params.Continue, ""), func(t *v1alpha1.ApiToken) {
 		if checks.AllFind(t, facts) && (r.Params.Owner == nil || *r.Params.Owner == t.Spec.Owner) {
 			page.Items = append(page.Items, represent(t))
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
+	page.Continue = text(next)
 	return page, nil
 }
 

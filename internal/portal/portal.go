@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/fairqueue"
 	"github.com/latchkey-dev/latchkey/internal/portal/selfservice"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokenapi"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
@@ -113,13 +114,13 @@ func New(config Config) (*Portal, error) {
 // Manages says whether the portal can read and write ApiTokens.
 func (p *Portal) Manages() bool { return p.config.Client != nil }
 
-// Authenticate finds out whom a Kubernetes token belongs to. mayAsk permits to ask
-// the cluster; otherwise only what is remembered counts.
-func (p *Portal) Authenticate(ctx context.Context, text string, mayAsk bool) (*tokens.User, *problem.Problem) {
+// Authenticate finds out whom a Kubernetes token belongs to that was sent to a tenant's host.
+// mayAsk permits to ask the cluster; otherwise only what is remembered counts.
+func (p *Portal) Authenticate(ctx context.Context, tenant, text string, mayAsk bool) (*tokens.User, *problem.Problem) {
 	if !p.Manages() {
 		return nil, problem.TokenInvalid
 	}
-	return p.tokens.Authenticate(ctx, text, mayAsk)
+	return p.tokens.Authenticate(fairqueue.With(ctx, tenant), text, mayAsk)
 }
 
 // router registers, of a portal that manages nothing, only the endpoint that needs
@@ -152,7 +153,8 @@ func (p *Portal) Serve(w http.ResponseWriter, r *http.Request, c *Call) *problem
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Add("Access-Control-Expose-Headers", "ETag")
 	e := &exchange{Call: c}
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, e), tokens.RequestTimeout)
+	shared := fairqueue.With(r.Context(), c.Tenant.Name)
+	ctx, cancel := context.WithTimeout(context.WithValue(shared, exchangeKey{}, e), tokens.RequestTimeout)
 	defer cancel()
 	below := r.WithContext(ctx)
 	target := *r.URL

@@ -426,7 +426,7 @@ func TestWorkloads(t *testing.T) {
 		other, err := portal.New(portal.Config{Client: kubernetes, Directory: directory.New(logger), Logger: logger,
 			Clock: clocktesting.NewFakeClock(time.Now().Add(later))})
 		must(t, err)
-		if _, got := other.Authenticate(t.Context(), strings.TrimPrefix(admin, "Bearer "), true); got != want {
+		if _, got := other.Authenticate(t.Context(), "acme", strings.TrimPrefix(admin, "Bearer "), true); got != want {
 			t.Errorf("%s later: %v, want %v", later, got, want)
 		}
 	}

@@ -46,7 +46,7 @@ func (s *Server) identifyCaller(c *call, now time.Time) (p *problem.Problem) {
 		return s.identify(c, now)
 	}
 	address := s.countedAddress(c.r)
-	c.user, p = s.config.Portal.Authenticate(c.r.Context(), text, !s.badReviews.exhausted(address, now))
+	c.user, p = s.config.Portal.Authenticate(c.r.Context(), c.tenant.Name, text, !s.badReviews.exhausted(address, now))
 	switch {
 	case p == problem.TokenInvalid && !s.badReviews.permits(address, now):
 		return problem.TooManyBadTokens

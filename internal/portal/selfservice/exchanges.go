@@ -2,8 +2,9 @@ package selfservice
 
 import (
 	"context"
-	"sync"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/fairqueue"
 )
 
 const (
@@ -20,67 +21,27 @@ const (
 )
 
 // exchanges are the sign-ins that wait for the identity provider.
-type exchanges struct {
-	all, suspect chan struct{}
+type exchanges struct{ all, suspect *fairqueue.Places }
 
-	mu      sync.Mutex
-	tenants map[string]*tenantExchanges
-}
-
-// tenantExchanges are one tenant's; users is how many hold or wait for a place.
-type tenantExchanges struct {
-	places chan struct{}
-	users  int
-}
-
-func newExchanges() *exchanges {
-	return &exchanges{
-		all: make(chan struct{}, maxExchanges), suspect: make(chan struct{}, maxSuspectExchanges),
-		tenants: map[string]*tenantExchanges{},
-	}
+func newExchanges() exchanges {
+	return exchanges{fairqueue.NewPlaces(maxExchanges, maxTenantExchanges), fairqueue.NewPlaces(maxSuspectExchanges, maxSuspectExchanges)}
 }
 
 // enter waits for a place. leave must be called when the provider has answered. suspect is
-// set for an address where many have failed; it takes nothing from others.
-func (e *exchanges) enter(ctx context.Context, tenant string, suspect bool) (leave func(), ok bool) {
+// set for an address where many have failed: it takes no place from others.
+func (e exchanges) enter(ctx context.Context, tenant string, suspect bool) (leave func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, exchangePatience)
 	defer cancel()
-	own := e.tenant(tenant)
-	queues := []chan struct{}{own.places, e.all}
+	leaveSuspects := func() {}
 	if suspect {
-		queues = append([]chan struct{}{e.suspect}, queues...)
-	}
-	for taken, queue := range queues {
-		select {
-		case queue <- struct{}{}:
-		case <-ctx.Done():
-			e.release(tenant, queues[:taken])
+		if leaveSuspects, ok = e.suspect.Enter(ctx, tenant); !ok {
 			return nil, false
 		}
 	}
-	return func() { e.release(tenant, queues) }, true
-}
-
-func (e *exchanges) tenant(name string) *tenantExchanges {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	own := e.tenants[name]
-	if own == nil {
-		own = &tenantExchanges{places: make(chan struct{}, maxTenantExchanges)}
-		e.tenants[name] = own
+	leaveAll, ok := e.all.Enter(ctx, tenant)
+	if !ok {
+		leaveSuspects()
+		return nil, false
 	}
-	own.users++
-	return own
-}
-
-func (e *exchanges) release(tenant string, taken []chan struct{}) {
-	for _, queue := range taken {
-		<-queue
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	own := e.tenants[tenant]
-	if own.users--; own.users == 0 {
-		delete(e.tenants, tenant)
-	}
+	return func() { leaveAll(); leaveSuspects() }, true
 }

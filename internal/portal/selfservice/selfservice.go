@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/fairqueue"
 	"github.com/latchkey-dev/latchkey/internal/portal/settings"
 	"github.com/latchkey-dev/latchkey/internal/portal/tokens"
 	"github.com/latchkey-dev/latchkey/internal/problem"
@@ -45,8 +46,7 @@ type Handler struct {
 	config     Config
 	pages      *settings.Pages
 	protection *http.CrossOriginProtection
-	reads      gates
-	exchanges  *exchanges
+	exchanges  exchanges
 }
 
 // New makes a Handler.
@@ -89,7 +89,7 @@ type Attempts interface {
 // Serve answers a request. The problem that it returns is for log and metrics: whoever
 // asked was sent a page.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, c *Call) *problem.Problem {
-	ctx, cancel := context.WithTimeout(r.Context(), tokens.RequestTimeout)
+	ctx, cancel := context.WithTimeout(fairqueue.With(r.Context(), c.Tenant.Name), tokens.RequestTimeout)
 	defer cancel()
 	v := &visit{Call: c, handler: h, w: w, r: r.WithContext(ctx)}
 	p := v.serve()

@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/latchkey-dev/latchkey/internal/fairqueue"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 )
 
@@ -37,6 +38,10 @@ var (
 		Title: "Too many Kubernetes tokens", Detail: "Too many Kubernetes tokens are to be checked at a time. Try again shortly."}
 	tooManyDecisions = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Second,
 		Title: "Too many requests at a time", Detail: "What too many callers may do is to be found out at a time. Try again shortly."}
+	tooManyReads = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusServiceUnavailable, RetryAfter: time.Second,
+		Title: "The list is asked for too often", Detail: "Others of this account are looking at it at this moment. Try again shortly."}
+	tooManyWaiting = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Second,
+		Title: "Too many requests at a time", Detail: "Too many requests of this account wait for their turn. Try again shortly."}
 )
 
 func conflict(detail string) *problem.Problem {
@@ -55,6 +60,9 @@ func tokenNotFound(name string) *problem.Problem {
 
 // unavailable answers for a Kubernetes API server that did not.
 func unavailable(cause error) *problem.Problem {
+	if errors.Is(cause, fairqueue.ErrFull) {
+		return tooManyWaiting
+	}
 	p := *problem.Stale
 	p.Title, p.Detail, p.Cause = "The service can't reach its cluster at the moment", "Nothing is known to have been done. Look before you try again.", cause
 	return &p

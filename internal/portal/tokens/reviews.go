@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fairqueue"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 )
 
@@ -34,12 +35,17 @@ const (
 	// Settings takes four answers.
 	reviewsPerSecond, reviewsBurst     = 20, 40
 	decisionsPerSecond, decisionsBurst = 60, 120
+	// reviewPatience is how long a question to the cluster waits for its turn.
+	reviewPatience = 2 * time.Second
 	// namesPerSecond and namesBurst bound how often it is asked what a user may do to one
 	// ApiToken of a namespace.
 	namesPerSecond, namesBurst = 2, 20
 	// maxKubernetesToken bounds what is decoded.
 	maxKubernetesToken = 8 << 10
 )
+
+// systemClock is what turns are counted by, whatever clock the tests give.
+var systemClock clock.WithDelayedExecution = clock.RealClock{}
 
 // User is a user of the cluster.
 type User struct {
@@ -57,8 +63,8 @@ type User struct {
 type reviews struct {
 	client         client.Client
 	clock          clock.PassiveClock
-	authentication *rate.Limiter
-	authorization  *rate.Limiter
+	authentication *fairqueue.Queue
+	authorization  *fairqueue.Queue
 	users          *cache[*User]
 	decisions      *cache[bool]
 	// names are the users' shares of the questions about single ApiTokens.
@@ -68,8 +74,8 @@ type reviews struct {
 func newReviews(c client.Client, clock clock.PassiveClock) *reviews {
 	return &reviews{
 		client: c, clock: clock,
-		authentication: rate.NewLimiter(reviewsPerSecond, reviewsBurst),
-		authorization:  rate.NewLimiter(decisionsPerSecond, decisionsBurst),
+		authentication: fairqueue.New(reviewsPerSecond, reviewsBurst, systemClock),
+		authorization:  fairqueue.New(decisionsPerSecond, decisionsBurst, systemClock),
 		users:          newCache[*User](reviewsKept),
 		decisions:      newCache[bool](reviewsKept),
 		names:          newCache[*rate.Limiter](reviewsKept),
@@ -140,7 +146,7 @@ func (r *reviews) authenticate(ctx context.Context, text string, expiry, now tim
 		if !mayAsk {
 			return nil, problem.TooManyBadTokens
 		}
-		if !r.authentication.AllowN(now, 1) {
+		if !inTurn(ctx, r.authentication) {
 			return nil, tooManyReviews
 		}
 		review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: text, Audiences: []string{Audience}}}
@@ -161,6 +167,13 @@ func (r *reviews) authenticate(ctx context.Context, text string, expiry, now tim
 		return nil, problem.TokenInvalid
 	}
 	return user, nil
+}
+
+// inTurn waits a little for a turn among the tenants.
+func inTurn(ctx context.Context, q *fairqueue.Queue) bool {
+	ctx, cancel := context.WithTimeout(ctx, reviewPatience)
+	defer cancel()
+	return q.Wait(ctx) == nil
 }
 
 // mayDo says whether RBAC, or what else authorizes, lets the user do something to
@@ -210,7 +223,7 @@ func (r *reviews) ask(ctx context.Context, user *User, verb, namespace, name str
 	if allowed, known := r.decisions.get(k, now); known {
 		return allowed, nil
 	}
-	if !r.authorization.AllowN(now, 1) {
+	if !inTurn(ctx, r.authorization) {
 		return false, tooManyDecisions
 	}
 	review := &authorizationv1.SubjectAccessReview{Spec: spec}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/directory"
+	"github.com/latchkey-dev/latchkey/internal/fairqueue"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 	"github.com/latchkey-dev/latchkey/internal/token"
 )
@@ -42,6 +43,8 @@ type Config struct {
 type Service struct {
 	config  Config
 	reviews *reviews
+	// reads are the lists that are read.
+	reads *fairqueue.Places
 	// secret finds the beginning of a token and what of its secret part has to be kept.
 	secret *regexp.Regexp
 }
@@ -53,7 +56,7 @@ var secretPattern = fmt.Sprintf("_([0-9A-Za-z]{%d})_[0-9A-Za-z]{16}", token.IDLe
 // New makes a Service.
 func New(config Config) *Service {
 	return &Service{
-		config: config, reviews: newReviews(config.Client, config.Clock),
+		config: config, reviews: newReviews(config.Client, config.Clock), reads: fairqueue.NewPlaces(maxReads, readsPerTenant),
 		secret: regexp.MustCompile(regexp.QuoteMeta(config.TokenPrefix) + secretPattern),
 	}
 }

@@ -7,35 +7,70 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/fairqueue"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/problem"
 )
 
-// List returns a page of the tenant's ApiTokens, of at most limit, and what continues
-// the list, which is empty at its end.
-func (s *Service) List(ctx context.Context, c *Call, limit int, continueAt string) (page []v1alpha1.ApiToken, next string, err error) {
+// List gives up to limit of the tenant's ApiTokens to use, and returns where the next page
+// begins. It reads few at a time, because each may be as large as etcd takes, and does so for
+// few callers of a tenant at a time.
+func (s *Service) List(ctx context.Context, c *Call, limit int, continueAt string, use func(*v1alpha1.ApiToken)) (next string, err error) {
 	if err := s.Authorize(ctx, c, VerbList, ""); err != nil {
-		return nil, "", err
+		return "", err
 	}
 	if !isPage(continueAt) {
-		return nil, "", notAPage
+		return "", notAPage
 	}
-	var found v1alpha1.ApiTokenList
-	err = s.config.Client.List(ctx, &found, client.InNamespace(c.Tenant.Namespace), client.Limit(int64(limit)), client.Continue(continueAt))
-	if apierrors.IsBadRequest(err) {
-		return nil, "", notAPage
+	waiting, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	leave, ok := s.reads.Enter(waiting, c.Tenant.Name)
+	if !ok {
+		return "", tooManyReads
 	}
-	if err != nil {
-		return nil, "", clusterProblem(err)
+	defer leave()
+	for next, left, chunk := continueAt, limit, maxChunk; ; {
+		var found v1alpha1.ApiTokenList
+		err := s.config.Client.List(ctx, &found, client.InNamespace(c.Tenant.Namespace), client.Limit(int64(min(chunk, left))), client.Continue(next))
+		switch {
+		case errors.Is(err, ErrAnswerTooLarge) && chunk > 1:
+			chunk = max(1, chunk/8)
+			continue
+		case apierrors.IsBadRequest(err):
+			return "", notAPage
+		case err != nil:
+			return "", clusterProblem(err)
+		}
+		for i := range found.Items {
+			use(&found.Items[i])
+		}
+		left -= len(found.Items)
+		if next = found.Continue; next == "" || left <= 0 {
+			return next, nil
+		}
 	}
-	return found.Items, found.Continue, nil
 }
+
+const (
+	// readsPerTenant is how many lists of one tenant are read at a time, and maxReads how
+	// many of all tenants. A piece of a list takes up to 25 MB while it is decoded.
+	readsPerTenant, maxReads = 2, 12
+	// readPatience is how long another waits for its turn.
+	readPatience = 5 * time.Second
+)
+
+// maxChunk is how many ApiTokens are read at a time, unless they are so large that fewer are.
+const maxChunk = 50
+
+// ErrAnswerTooLarge is the error of a client whose answer would take too much memory.
+var ErrAnswerTooLarge = errors.New("the answer of the Kubernetes API is too large")
 
 // notAPage says that a list can't be continued so.
 var notAPage = problem.Invalid("continue is not what a page before gave.")
@@ -122,8 +157,10 @@ func valueOr[T any](p *T, fallback T) T {
 	return *p
 }
 
-// Revoke revokes a token for good. To revoke it again changes nothing.
+// Revoke revokes a token for good. To revoke it again changes nothing. What it asks of the
+// cluster goes before what others ask.
 func (s *Service) Revoke(ctx context.Context, c *Call, name string, ifMatch *string) error {
+	ctx = fairqueue.Urgent(ctx)
 	if err := s.Authorize(ctx, c, VerbDelete, name); err != nil {
 		return err
 	}
@@ -132,7 +169,7 @@ func (s *Service) Revoke(ctx context.Context, c *Call, name string, ifMatch *str
 
 // RevokeCaller revokes the calling token, which takes nothing but having it.
 func (s *Service) RevokeCaller(ctx context.Context, c *Call) error {
-	return s.revoke(ctx, c, c.Caller.Token.Name, nil)
+	return s.revoke(fairqueue.Urgent(ctx), c, c.Caller.Token.Name, nil)
 }
 
 func (s *Service) revoke(ctx context.Context, c *Call, name string, ifMatch *string) error {
