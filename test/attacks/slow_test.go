@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -32,6 +33,8 @@ type slowClient struct {
 	status int
 	// atOnce says that the server does not wait before it ends the connection.
 	atOnce bool
+	// unread sends the request again and again, and reads no answer.
+	unread bool
 }
 
 var slowClients = []slowClient{
@@ -41,6 +44,8 @@ var slowClients = []slowClient{
 	{name: "body that does not come", status: http.StatusRequestTimeout, begin: func(w *world) string { return w.post("globex", "globex") }},
 	{name: "body without a token", status: http.StatusUnauthorized, atOnce: true, trickle: "x", begin: func(w *world) string { return w.post("globex", "acme") }},
 	{name: "idle after a request", status: http.StatusOK, begin: func(w *world) string { return claims[0].request("globex", w.tokens["globex"], "", "") }},
+	{name: "problems that are not read", unread: true, begin: func(*world) string { return "GET / HTTP/1.1\r\nHost: " + host("acme") + "\r\n\r\n" }},
+	{name: "answers that are not read", unread: true, begin: func(w *world) string { return claims[0].request("globex", w.tokens["globex"], "", "") }},
 	{name: "TLS without a handshake", tls: true, begin: func(*world) string { return "" }},
 	{name: "TLS handshake without an end", tls: true, trickle: "\x00", begin: func(*world) string { return "\x16\x03\x01\x10\x00" }},
 }
@@ -59,7 +64,7 @@ const slowTimeout = 8 * time.Second
 func TestSlowClients(t *testing.T) {
 	w := newWorld(t)
 	timeout := slowTimeout.String()
-	s := w.startServer(t, "--log-level=ERROR", "--max-bad-tokens-per-minute=0", "--max-requests-per-tenant=0", "--header-timeout="+timeout, "--body-timeout="+timeout, "--idle-timeout="+timeout)
+	s := w.startServer(t, "--log-level=ERROR", "--max-bad-tokens-per-minute=0", "--max-requests-per-tenant=0", "--header-timeout="+timeout, "--body-timeout="+timeout, "--idle-timeout="+timeout, "--write-timeout="+timeout)
 	each := 100
 	if long() {
 		each = 1000
@@ -69,8 +74,14 @@ func TestSlowClients(t *testing.T) {
 	goroutines := values["go_goroutines"]
 	grown, good := s.peak(t), goodTraffic(t, s, w.tokens["acme"])
 	var running sync.WaitGroup
+	connections := 0
 	for _, c := range slowClients {
-		for range each {
+		many := each
+		if c.unread { // some ten thousand requests fill the buffers of each
+			many = each / 10
+		}
+		connections += many
+		for range many {
 			running.Go(func() {
 				began := time.Now()
 				if err := c.hold(t, w, s); err != nil {
@@ -82,19 +93,25 @@ func TestSlowClients(t *testing.T) {
 			})
 		}
 	}
-	for range each {
-		running.Go(func() {
-			began := time.Now()
-			if err := s.holdHTTP2(t); err != nil {
-				t.Errorf("HTTP/2: %v", err)
-			}
-			if held := time.Since(began); held < slowTimeout {
-				t.Errorf("HTTP/2: the connection was held for %s, and was to be for %s", held, slowTimeout)
-			}
-		})
+	overHTTP2 := map[string]func(*testing.T) error{
+		"a header block without an end": s.holdHTTP2,
+		"answers without a window":      func(t *testing.T) error { return s.holdUnreadHTTP2(t, w) },
+	}
+	for name, hold := range overHTTP2 {
+		connections += each
+		for range each {
+			running.Go(func() {
+				began := time.Now()
+				if err := hold(t); err != nil {
+					t.Errorf("HTTP/2, %s: %v", name, err)
+				}
+				if held := time.Since(began); held < slowTimeout {
+					t.Errorf("HTTP/2, %s: the connection was held for %s, and was to be for %s", name, held, slowTimeout)
+				}
+			})
+		}
 	}
 	running.Wait()
-	connections := each * (len(slowClients) + 1)
 	if grew := grown(); grew > 32*mib+float64(connections*64<<10) {
 		t.Errorf("for %d connections resident memory grew by %.1f MiB", connections, grew/mib)
 	} else {
@@ -125,6 +142,9 @@ func (c *slowClient) hold(t *testing.T, w *world, s *apiServer) error {
 	if err := connection.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		return err
 	}
+	if c.unread {
+		return c.sendUnread(w, connection)
+	}
 	if _, err := io.WriteString(connection, c.begin(w)); err != nil {
 		return err
 	}
@@ -146,6 +166,53 @@ func (c *slowClient) hold(t *testing.T, w *world, s *apiServer) error {
 		return fmt.Errorf("answered %+v, want %d", replies, c.status)
 	}
 	return nil
+}
+
+// sendUnread sends requests until the server has ended the connection.
+func (c *slowClient) sendUnread(w *world, connection net.Conn) error {
+	requests := strings.Repeat(c.begin(w), 20)
+	for {
+		if _, err := io.WriteString(connection, requests); err != nil {
+			return timedOut(err)
+		}
+	}
+}
+
+// holdUnreadHTTP2 asks for answers, with and without a token, and gives none of their streams
+// a window, until the server has ended every stream and then the connection.
+func (s *apiServer) holdUnreadHTTP2(t *testing.T, w *world) error {
+	connection, err := inTurn(func() (net.Conn, error) { return s.dialHTTP2(t, "acme") })
+	if err != nil {
+		return notEnded(err)
+	}
+	defer connection.Close()
+	framer := http2.NewFramer(connection, bufio.NewReader(connection))
+	if err := framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+		return notEnded(err)
+	}
+	var encoder blockEncoder
+	const streams = 4
+	for n := range uint32(streams) {
+		sent := fields{":method", "GET", ":scheme", "https", ":authority", "acme.example.com", ":path", endpoint}
+		if n%2 == 0 {
+			sent = append(sent, "authorization", "token {{acme}}")
+		}
+		if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*n + 1, BlockFragment: encoder.encode(w, sent), EndHeaders: true, EndStream: true}); err != nil {
+			return notEnded(err)
+		}
+	}
+	for reset := 0; ; {
+		frame, err := framer.ReadFrame()
+		if err != nil && reset < streams {
+			return fmt.Errorf("%d of %d streams were ended by the server, and then: %w", reset, streams, err)
+		}
+		if err != nil {
+			return timedOut(err)
+		}
+		if frame.Header().Type == http2.FrameRSTStream {
+			reset++
+		}
+	}
 }
 
 // dialing are as many as may be dialed at a time: who sends the good requests is in this
