@@ -112,7 +112,7 @@ func TestClientsThatDoNotReadHTTP1(t *testing.T) {
 		"token API":            {r.http, get("/api/v1/token", plaintext)},
 		"a gateway's verdicts": {r.gateway, "GET /auth/nginx HTTP/1.1\r\nHost: latchkey\r\nX-Original-Method: GET\r\nX-Original-Url: http://" + acmeHost + "/api/v1/closed\r\n\r\n"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(*testing.T) {
 			r.pipeline(sent.address, sent.request)
 		})
 	}
