@@ -68,6 +68,7 @@ lint-api: need-go ## Check the kinds with kube-api-linter (its first use builds 
 .PHONY: vulncheck
 vulncheck: need-go ## Check for known vulnerabilities; needs the network (https://vuln.go.dev)
 	go tool -modfile=hack/tools/govulncheck/go.mod govulncheck ./...
+	cd hack/bench && go tool -modfile=../tools/govulncheck/go.mod govulncheck ./...
 
 .PHONY: fuzz
 fuzz: need-go ## Run every fuzz target for FUZZTIME (10s unless set)

@@ -36,7 +36,7 @@ var env func() *testenv.Environment
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
-	os.Exit(testenv.Run(m, &env, controlplane.Options{ControllerManager: true}))
+	os.Exit(testenv.Run(m, &env, controlplane.Options{Controllers: true}))
 }
 
 // startManager runs the controllers under the rights of their ServiceAccount,

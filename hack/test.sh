@@ -2,7 +2,8 @@
 # Runs tests: hack/test.sh those of `make test`, hack/test.sh system those of
 # `make test-system`. Arguments for `go test` run others: hack/test.sh -run TestX ./pkg.
 #
-# Packages that several goroutines use run with the race detector. The others are compiled
+# Packages whose own code starts goroutines, or protects data from them, run with the race
+# detector. The others are compiled
 # as `make run` compiles them, so that nothing is compiled twice.
 # shellcheck disable=SC2086 # lists of folders are strings; no folder has a space in its name
 set -euo pipefail
@@ -16,6 +17,17 @@ lane_2="./test/story ./test/plaintext ./test/attacks ./test/uninstall ./test/gat
 modules="hack/release hack/bench"
 
 failed=0
+lane=''
+
+# `go test` ends by itself with Ctrl-C, and bash would go on with the next one.
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap end_lane EXIT
+
+# end_lane ends the suites that run beside others, and waits until they have cleaned up.
+end_lane() {
+  if [ -n "$lane" ] && kill -- "-$lane" 2>/dev/null; then wait "$lane" || true; fi
+}
 
 main() {
   local suite=test
@@ -53,18 +65,17 @@ run_test() {
 }
 
 run_system() {
-  local lane module
+  local module
   prepare $lane_1 $lane_2 $(printf './%s ' $modules)
   # In a process group of its own, where Ctrl-C does not reach it: the trap ends it.
   set -m
   (plain . 1 $lane_1; exit "$failed") &
   lane=$!
   set +m
-  trap 'kill -- "-$lane" 2>/dev/null' EXIT
   plain . 1 $lane_2
   for module in $modules; do plain "$module" 1 ./...; done
   wait "$lane" || failed=1
-  trap - EXIT
+  lane=''
 }
 
 run_chosen() {
@@ -73,6 +84,7 @@ run_chosen() {
     for module in $modules; do
       case $pattern/ in
       "./$module/"*)
+        prepare "./$module"
         plain "$module" 2 ".${pattern#"./$module"}"
         continue 2
         ;;

@@ -53,7 +53,7 @@ func (b *bench) startCluster(ctx context.Context, name string) (*cluster, error)
 	if err := errors.Join(os.Mkdir(c.dir, 0o700), os.Mkdir(logs, 0o700)); err != nil {
 		return nil, err
 	}
-	c.plane, err = controlplane.Start(ctx, controlplane.Options{Binaries: binaries, Dir: c.dir, LogDir: logs, ControllerManager: b.whole})
+	c.plane, err = controlplane.Start(ctx, controlplane.Options{Binaries: binaries, Dir: c.dir, LogDir: logs, Controllers: b.whole})
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-// The control plane that `make run` and `make test` use, built from source and
+// The control plane that `make run` and the tests use, built from source and
 // pinned by go.sum. k8s.io/kubernetes needs every staging module replaced.
 module github.com/latchkey-dev/latchkey/hack/controlplane
 

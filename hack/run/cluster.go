@@ -18,10 +18,10 @@ func (s *session) startControlPlane(ctx context.Context) error {
 	}
 	err := s.abortable(ctx, func() (err error) {
 		s.controlPlane, err = controlplane.Start(ctx, controlplane.Options{
-			Binaries:          s.binaries,
-			Dir:               s.files.controlPlane(),
-			LogDir:            s.files.log(""),
-			ControllerManager: true,
+			Binaries:    s.binaries,
+			Dir:         s.files.controlPlane(),
+			LogDir:      s.files.log(""),
+			Controllers: true,
 		})
 		return err
 	})

@@ -23,8 +23,8 @@ import (
 // So a watch resumes only if its first attempt succeeds and the store is at least as new as
 // the version that the reflector holds. Otherwise the reflector starts over with a list.
 // Comparing versions alone is not enough, because the restored store passes the held version
-// sooner or later. But it can't be restored while kube-apiserver runs: kube-apiserver ends
-// its watches, and refuses the first attempt to resume one.
+// sooner or later. The first attempt is the other sign: a store is restored while every
+// kube-apiserver is stopped, so that watches have ended and attempts to resume them fail.
 //
 // Every list is a consistent read, as new as the store: a list from a cache could be older
 // than what the reflector holds.
@@ -84,9 +84,9 @@ func (g *RestoreGuard) WatchWithContext(ctx context.Context, o metav1.ListOption
 		return nil, apierrors.NewResourceExpired("an attempt to resume the watch failed: the store may have been restored meanwhile")
 	}
 	w, err := g.resume(ctx, o)
-	// Too many requests is the answer of a server that is merely busy. To read everything
-	// anew would add to its work.
-	if err != nil && !apierrors.IsTooManyRequests(err) {
+	// Any error counts, 429 too: kube-apiserver answers it not only while it is busy, but also
+	// while its cache of a resource begins, as after a restart.
+	if err != nil {
 		g.startOver.Store(true)
 	}
 	return w, err

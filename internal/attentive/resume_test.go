@@ -166,7 +166,15 @@ func TestReflectorAfterARestore(t *testing.T) {
 				s.disconnect(apierrors.NewTooManyRequests("busy", 1))
 				synctest.Wait()
 				s.serve(s.etcd)
-			}, false,
+			}, true,
+		},
+		"a server whose cache begins, and a restored store that has passed the version": {
+			func(s *fakeServer, snapshot *etcd) {
+				s.disconnect(apierrors.NewTooManyRequests("storage is (re)initializing", 1))
+				synctest.Wait()
+				snapshot.version += 1000
+				s.serve(snapshot)
+			}, true,
 		},
 		"a server that restarts": {
 			func(s *fakeServer, _ *etcd) {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	// After a fault client-go tries again at intervals of up to a minute, the slowest
 	// scenario may take 130 s, and a replica takes maxStaleness to say that it is stale.
 	testenv.Patience = maxStaleness + time.Minute
-	os.Exit(testenv.Run(m, &env, controlplane.Options{ControllerManager: true}))
+	os.Exit(testenv.Run(m, &env, controlplane.Options{Controllers: true}))
 }
 
 // scenario is a fault and what is stated of it.

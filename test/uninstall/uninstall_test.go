@@ -50,7 +50,7 @@ func start(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{dir: t.TempDir(), path: binaries}
-	c.ControlPlane, err = controlplane.Start(t.Context(), controlplane.Options{Binaries: binaries, Dir: c.dir, ControllerManager: true})
+	c.ControlPlane, err = controlplane.Start(t.Context(), controlplane.Options{Binaries: binaries, Dir: c.dir, Controllers: true})
 	if err != nil {
 		t.Fatal(err)
 	}

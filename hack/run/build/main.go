@@ -1,6 +1,6 @@
 // Command build builds what `make run` and the tests start, and reports its progress. It
-// needs nothing but the standard library, so that Go has compiled it within seconds, on a
-// machine on which the rest takes minutes.
+// needs nothing but the standard library, so Go compiles it in seconds even where the rest
+// takes minutes.
 //
 //	build run [flags]     builds everything for `make run`, and then becomes it
 //	build controlplane    builds the control plane, and prints its folder

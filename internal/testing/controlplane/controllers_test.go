@@ -94,7 +94,7 @@ func startWithControllers(t *testing.T) *controlplane.ControlPlane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plane, err := controlplane.Start(t.Context(), controlplane.Options{Binaries: binaries, Dir: t.TempDir(), ControllerManager: true})
+	plane, err := controlplane.Start(t.Context(), controlplane.Options{Binaries: binaries, Dir: t.TempDir(), Controllers: true})
 	if err != nil {
 		t.Fatal(err)
 	}

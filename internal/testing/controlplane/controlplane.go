@@ -44,10 +44,10 @@ type Options struct {
 	Dir string
 	// LogDir gets the processes' logs. It must exist; empty means Dir.
 	LogDir string
-	// ControllerManager also starts kube-controllers, the part of kube-controller-manager
+	// Controllers also starts kube-controllers, the part of kube-controller-manager
 	// that Latchkey depends on: deleted namespaces end, garbage is collected, and
 	// ResourceQuotas are enforced.
-	ControllerManager bool
+	Controllers bool
 	// AuditLog, if set, is the file to which the API server writes requests and
 	// responses in full.
 	AuditLog string
@@ -107,14 +107,14 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 		ControlPlaneStartTimeout: startTimeout,
 		ControlPlaneStopTimeout:  stopTimeout,
 	}
-	// The folder is given, so that an inherited KUBEBUILDER_ASSETS must not win.
+	// The folder is given, so an inherited KUBEBUILDER_ASSETS must not override it.
 	cp.apiServer.Path = filepath.Join(o.Binaries, "kube-apiserver")
 	etcd.Path = filepath.Join(o.Binaries, "etcd")
 
 	if cp.Config, err = cp.environment.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane (logs in %s): %w", cp.logDir, err), cp.Stop())
 	}
-	if o.ControllerManager && ctx.Err() == nil {
+	if o.Controllers && ctx.Err() == nil {
 		err = cp.startControllers(ctx, o)
 	}
 	if err = errors.Join(err, ctx.Err()); err != nil {

@@ -95,7 +95,7 @@ var failures = []failure{
 		"this version of Go is too old, and Go could not get a newer one by itself. Install the version that go.mod names, from https://go.dev/dl",
 	},
 	{
-		[]string{"dial tcp", "no such host", "network is unreachable", "connection refused", "i/o timeout", "TLS handshake", "proxyconnect", "module lookup disabled", "unexpected EOF", "connection reset"},
+		[]string{"dial tcp", "no such host", "network is unreachable", "connection refused", "i/o timeout", "TLS handshake", "proxyconnect", "module lookup disabled", "connection reset"},
 		"Go modules could not be downloaded. The first run needs a network, or a GOPROXY that this machine reaches; what was downloaded is kept, so start again once it is there",
 	},
 	{

@@ -19,6 +19,7 @@ func TestExplain(t *testing.T) {
 		"github.com/x/y: /usr/lib/go/pkg/tool/linux_amd64/compile: signal: killed\n":                                                                 {"memory ran out"},
 		"open /nonexistent/x: permission denied\n":                                                                                                   {"not writable", "/nonexistent/x"},
 		"k8s.io/api/core/v1\n# github.com/latchkey-dev/latchkey/cmd/manager\ncmd/manager/main.go:3:1: syntax error\n":                                {"go build", "main.go:3:1: syntax error"},
+		"# github.com/latchkey-dev/latchkey/cmd/manager\ncmd/manager/main.go:9:2: syntax error: unexpected EOF, expecting }\n":                       {"go build", "unexpected EOF, expecting }"},
 	} {
 		err := explain("build", said, errors.New("exit status 1"))
 		for _, part := range want {

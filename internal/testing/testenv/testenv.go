@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -56,31 +57,33 @@ var Scheme = func() *runtime.Scheme {
 // it after the last test, or when the process is told to end. Tests that do not call env
 // cost no control plane.
 func Run(m *testing.M, env *func() *Environment, options controlplane.Options) (code int) {
-	var started *Environment
-	stop := func() error {
-		if started == nil {
-			return nil
+	// etcd and kube-apiserver are in process groups of their own: Ctrl-C does not reach them.
+	told, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var started atomic.Pointer[Environment]
+	stop := sync.OnceValue(func() error {
+		if e := started.Load(); e != nil {
+			return errors.Join(e.Stop(), os.RemoveAll(e.Dir))
 		}
-		return errors.Join(started.Stop(), os.RemoveAll(started.Dir))
-	}
+		return nil
+	})
+	forget := context.AfterFunc(told, func() {
+		if err := stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "testenv:", err)
+		}
+		os.Exit(1)
+	})
 	*env = sync.OnceValue(func() *Environment {
-		// etcd and kube-apiserver are in process groups of their own: Ctrl-C does not reach them.
-		told, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		e, err := start(told, options)
 		if err != nil {
 			// No later test could do better, and this one may not have a testing.T at hand.
 			panic(fmt.Errorf("testenv: the control plane did not start: %w", err))
 		}
-		started = e
-		context.AfterFunc(told, func() {
-			if err := stop(); err != nil {
-				fmt.Fprintln(os.Stderr, "testenv:", err)
-			}
-			os.Exit(1)
-		})
+		started.Store(e)
 		return e
 	})
 	defer func() {
+		forget()
+		release()
 		if err := stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "testenv:", err)
 			code = 1
@@ -94,10 +97,16 @@ func start(ctx context.Context, options controlplane.Options) (env *Environment,
 	if env.Binaries, err = controlplane.Binaries(); err != nil {
 		return nil, err
 	}
-	if env.Dir, err = os.MkdirTemp("", "latchkey-test-"); err != nil {
+	dir, err := os.MkdirTemp("", "latchkey-test-")
+	if err != nil {
 		return nil, err
 	}
-	options.Binaries, options.Dir = env.Binaries, env.Dir
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	env.Dir, options.Binaries, options.Dir = dir, env.Binaries, dir
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	if env.ControlPlane, err = controlplane.Start(ctx, options); err != nil {
