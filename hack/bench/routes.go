@@ -56,7 +56,7 @@ func newRoutes() (*routes, error) {
 }
 
 func (r *routes) match(request *http.Request) bool {
-	operation, _, _ := r.matcher.Match(http.MethodGet, request.URL.Path)
+	operation, _ := r.matcher.Match(http.MethodGet, request.URL.Path)
 	return operation != nil
 }
 

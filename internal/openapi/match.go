@@ -246,16 +246,19 @@ func (n *node) resembles(s *search, path string) bool {
 // searchLimit bounds how many bytes of a path one search looks at, some of them many
 // times: at every node, and for every template with text between two variables. Anybody
 // may send 16 KiB without a token, and a document may have thousands of such templates.
-// What people and programs call is 100 bytes long, for which this is enough in any
-// document.
-const searchLimit = 256 << 10
+// freeBytes of each look do not count: what people and programs call is that long, and is
+// found in any document.
+const (
+	searchLimit = 256 << 10
+	freeBytes   = 128
+)
 
 // search is one look for a path.
 type search struct{ left int }
 
 // spend reports whether so many bytes may still be looked at.
 func (s *search) spend(bytes int) bool {
-	s.left -= bytes
+	s.left -= max(0, bytes-freeBytes)
 	return s.left >= 0
 }
 

@@ -305,6 +305,8 @@ func TestSearchGivesUp(t *testing.T) {
 		resembles  bool
 	}{
 		{"/x-mid4999-" + strings.Repeat("y", 20), "/{a}-mid4999-{b}", true},
+		{"/x-mid4999-" + strings.Repeat("y", 117), "/{a}-mid4999-{b}", true},
+		{"/" + strings.Repeat("x", 128), "/{all}", true},
 		{"/" + strings.Repeat("x", 20), "/{all}", true},
 		{"/" + strings.Repeat("x", 16000) + "-mid4999-y", "", true},
 		{"/" + strings.Repeat("x", 16000), "", true},

@@ -186,8 +186,10 @@ func (x *exchange) pass(response *http.Response) {
 	passHeaders(h, response.Header, x.request)
 	if _, named := h["Content-Type"]; !named {
 		// net/http would guess one, and make HTML of text on the host that has Settings. A
-		// name without values keeps it from that, and is not sent.
+		// name without values keeps it from that, and is not sent. Browsers must not guess
+		// either.
 		h["Content-Type"] = nil
+		h["X-Content-Type-Options"] = []string{"nosniff"}
 	}
 	if x.request.BeforeResponse != nil {
 		x.request.BeforeResponse(h)

@@ -48,15 +48,11 @@ func parseForwarded(text string) (netip.Addr, bool) {
 }
 
 // countedAddress is the client's address where what it does wrong is counted, and the zero
-// Addr where that is not known: a proxy that is not trusted stands for all its clients, and
-// to count by its address would let any of them have all the others refused.
+// Addr where that is not known. Where no trusted proxy is configured, one that forwards
+// requests stands for all its clients: to count by its address would let any of them have
+// all the others refused.
 func (s *Server) countedAddress(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	forwarded := len(r.Header["X-Forwarded-For"]) > 0 || len(r.Header["Forwarded"]) > 0
-	if err == nil && forwarded && !contains(s.config.TrustedProxies, plainAddress(peer.Addr())) {
-		s.warnOfProxy.Do(func() {
-			s.config.Logger.Warn("a proxy that is not in --trusted-proxies sends requests: failures are not counted by address, and tokens with allowedCIDRs are refused", "peer", peer.Addr().String())
-		})
+	if len(s.config.TrustedProxies) == 0 && (len(r.Header["X-Forwarded-For"]) > 0 || len(r.Header["Forwarded"]) > 0) {
 		return netip.Addr{}
 	}
 	return clientAddress(r, s.config.TrustedProxies)

@@ -61,8 +61,8 @@ func TestNoContentTypeIsGuessed(t *testing.T) {
 		if a.ProtoMajor != major || a.StatusCode != http.StatusOK || a.body != script {
 			t.Fatalf("%s %d: %s", a.Proto, a.StatusCode, a.body)
 		}
-		if values, named := a.Header["Content-Type"]; named {
-			t.Errorf("%s: Content-Type is %q, and the backend named none", a.Proto, values)
+		if values, named := a.Header["Content-Type"]; named || a.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: Content-Type is %q, and the backend named none; X-Content-Type-Options is %q", a.Proto, values, a.Header.Get("X-Content-Type-Options"))
 		}
 	}
 }

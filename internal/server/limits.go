@@ -56,8 +56,8 @@ func (l *Limits) AddFlags(flags *flag.FlagSet) {
 	flags.IntVar(&l.Streams, "max-streams", 100, "requests at a time on one HTTP/2 connection")
 	flags.Int64Var(&l.BodyBytes, "max-body-bytes", 128<<20, "bytes that a request's body may have; 0 for no limit")
 	flags.DurationVar(&l.BodyTimeout, "body-timeout", time.Minute, "how long a client may send nothing of a body that it announced, until it is answered 408; 0 for no limit")
-	flags.DurationVar(&l.WriteTimeout, "write-timeout", time.Minute, "how long a client may take none of an answer that is ready for it, until its connection (in HTTP/2, the request) is ended; 0 for no limit")
-	flags.DurationVar(&l.AnonymousTimeout, "anonymous-timeout", time.Hour, "how long a request without a token may take that the backend answers; 0 for no limit")
+	flags.DurationVar(&l.WriteTimeout, "write-timeout", time.Minute, "how long a client may leave no room for the next 32 KiB of its answer, until its connection (in HTTP/2, its stream) is ended; 0 for no limit")
+	flags.DurationVar(&l.AnonymousTimeout, "anonymous-timeout", time.Hour, "how long a request that the backend answers may take when it has no token; 0 for no limit")
 	flags.IntVar(&l.RequestsPerTenant, "max-requests-per-tenant", 1000, "requests of one tenant at a time on this replica; 0 for no limit")
 	flags.IntVar(&l.BadTokensPerMinute, "max-bad-tokens-per-minute", 60, "invalid tokens that an address may try in a minute before it is answered 429; 0 for no limit")
 }

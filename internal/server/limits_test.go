@@ -97,8 +97,8 @@ func TestBadTokensBehindAProxy(t *testing.T) {
 	for range 3 * limit {
 		from(untrusted, "203.0.113.9").wantProblem(t, http.StatusUnauthorized, "token-invalid")
 	}
-	if n := len(untrusted.logs.lines("a proxy that is not in --trusted-proxies sends requests: failures are not counted by address, and tokens with allowedCIDRs are refused")); n != 1 {
-		t.Errorf("the log warns %d times of the proxy, want once", n)
+	if n := len(untrusted.logs.lines("no trusted proxy is configured (--trusted-proxies): if requests come by one, tokens with allowedCIDRs are refused, and failures are not counted by address")); n != 1 {
+		t.Errorf("the log warns %d times that no proxy is trusted, want once", n)
 	}
 
 	trusted := newHarness(t, withLimits(server.Limits{BadTokensPerMinute: limit}), withConfig(func(c *server.Config) {
@@ -109,6 +109,16 @@ func TestBadTokensBehindAProxy(t *testing.T) {
 	}
 	from(trusted, "203.0.113.9:4712").wantProblem(t, http.StatusTooManyRequests, "rate-limited")
 	from(trusted, "203.0.113.10:4711").wantProblem(t, http.StatusUnauthorized, "token-invalid")
+	if n := len(trusted.logs.lines("no trusted proxy is configured (--trusted-proxies): if requests come by one, tokens with allowedCIDRs are refused, and failures are not counted by address")); n != 0 {
+		t.Error("the log warns of proxies where one is trusted")
+	}
+	elsewhere := newHarness(t, withLimits(server.Limits{BadTokensPerMinute: limit}), withConfig(func(c *server.Config) {
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	}))
+	for range limit { // a client that is no proxy can't hide behind a header
+		from(elsewhere, "203.0.113.9").wantProblem(t, http.StatusUnauthorized, "token-invalid")
+	}
+	from(elsewhere, "203.0.113.9").wantProblem(t, http.StatusTooManyRequests, "rate-limited")
 	for range 2 * limit {
 		from(trusted, "unknown").wantProblem(t, http.StatusUnauthorized, "token-invalid")
 	}

@@ -184,6 +184,8 @@ func (s *Server) cutProblem(c *call, recorder *responseRecorder, clientGone bool
 	switch cause := context.Cause(c.r.Context()); {
 	case errors.Is(cause, errTokenExpired) || errors.Is(cause, errTokenEnded):
 		return s.endedProblem(c)
+	case errors.Is(cause, errAnonymousTime):
+		return nil // it was served for as long as may be
 	case clientGone || recorder.failed:
 		return &problem.Problem{Code: problem.CodeClientGone, Status: recorder.status}
 	}
@@ -297,10 +299,11 @@ type responseRecorder struct {
 	// streamTimeout bounds each write to a stream of HTTP/2, and stall ends one that takes
 	// longer; 0 where there is none. See writes.go.
 	streamTimeout time.Duration
-	stall         *time.Timer
-	// complete, if set, is called before the first byte of a body that is written as a
-	// whole.
-	complete func()
+	stall         *stall
+	// limit is when the answer as a whole has to be written, or zero.
+	limit time.Time
+	// beforeBody, if set, is called once before the first piece of a body, with its size.
+	beforeBody func(size int)
 }
 
 func (w *responseRecorder) bodyIsLeft() bool { return w.body != nil && !w.body.ended.Load() }
@@ -336,9 +339,9 @@ func (w *responseRecorder) Write(b []byte) (written int, err error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.complete != nil {
-		w.complete()
-		w.complete = nil
+	if w.beforeBody != nil {
+		w.beforeBody(len(b))
+		w.beforeBody = nil
 	}
 	for first := true; first || written < len(b) && err == nil; first = false {
 		piece := b[written:]

@@ -45,11 +45,15 @@ func (s *Server) admitAnonymous(c *call) *problem.Problem {
 	if c.tenant.Suspended && !c.docs && !c.settings {
 		return problem.TenantSuspended
 	}
-	// Apart from those with a token, so that nobody without one can use up the
-	// tenant's; and Settings apart again. No tenant's name has a space.
+	// Apart from those with a token, so that nobody without one can use up the tenant's;
+	// and documentation and Settings apart again from public operations, whose streams may
+	// last. No tenant's name has a space.
 	gate := c.tenant.Name + " anonymous"
-	if c.settings {
+	switch {
+	case c.settings:
 		gate = c.tenant.Name + " settings"
+	case c.docs:
+		gate = c.tenant.Name + " docs"
 	}
 	var ok bool
 	if c.place, ok = s.tenants.enter(gate); !ok {
@@ -62,14 +66,12 @@ func (s *Server) admitAnonymous(c *call) *problem.Problem {
 // limitAnonymous bounds the time of a request that ends with no token.
 func (s *Server) limitAnonymous(c *call) {
 	timeout := s.config.Limits.AnonymousTimeout
-	switch {
-	case c.portal:
-		c.w.limitWrites(ownAnswerTimeout)
-	case timeout > 0:
-		var ctx context.Context
-		ctx, c.stop = context.WithTimeoutCause(c.r.Context(), timeout, errAnonymousTime)
-		c.r = c.r.WithContext(ctx)
+	if c.portal || timeout == 0 {
+		return
 	}
+	var ctx context.Context
+	ctx, c.stop = context.WithTimeoutCause(c.r.Context(), timeout, errAnonymousTime)
+	c.r = c.r.WithContext(ctx)
 }
 
 var errAnonymousTime = errors.New("a request without a token took longer than --anonymous-timeout")

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -90,10 +89,8 @@ type Server struct {
 	// badReviews are the Kubernetes tokens that the cluster did not know. They count by
 	// themselves: workloads must not be refused for others' bad API tokens.
 	badReviews *badTokens
-	// warnOfProxy warns once of a proxy that is not trusted.
-	warnOfProxy sync.Once
-	rates       *ratelimit.Table
-	metrics     *metrics
+	rates      *ratelimit.Table
+	metrics    *metrics
 }
 
 // New makes a server. It must be the only observer of its directory.
@@ -134,9 +131,15 @@ func New(config Config) (*Server, error) {
 	if s.metrics, err = newMetrics(s); err != nil {
 		return nil, err
 	}
+	if len(config.TrustedProxies) == 0 {
+		config.Logger.Warn(noTrustedProxies)
+	}
 	config.Directory.Observe(s.reviewInflight)
 	return s, nil
 }
+
+// noTrustedProxies is what the log says at the start where there are none.
+const noTrustedProxies = "no trusted proxy is configured (--trusted-proxies): if requests come by one, tokens with allowedCIDRs are refused, and failures are not counted by address"
 
 // call is one request and what was found out about it.
 type call struct {
@@ -435,10 +438,20 @@ func (c *call) identity() proxy.Identity {
 // did not wait. Nobody receives it.
 const statusClientClosedRequest = 499
 
+// smallAnswer is how large an answer may be that takes no place of its tenant while it is
+// written: a client that reads slowly must not fill the memory with more of them.
+const smallAnswer = 64 << 10
+
 // servePortal has the portal answer. It makes each answer as a whole before it writes the
-// first byte, so that a client that reads slowly takes no place of its tenant meanwhile.
+// first byte, so that the place can be given back then. The documentation is in memory once,
+// however many read it.
 func (s *Server) servePortal(c *call) *problem.Problem {
-	c.w.complete = c.place.leave
+	c.w.limitWrites(ownAnswerTimeout)
+	c.w.beforeBody = func(size int) {
+		if c.docs || size <= smallAnswer {
+			c.place.leave()
+		}
+	}
 	if c.settings {
 		return s.config.Portal.ServeSettings(c.w, c.r, s.visit(c))
 	}

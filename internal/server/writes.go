@@ -3,7 +3,7 @@ package server
 import (
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -15,17 +15,15 @@ import (
 //     all that HTTP/1.1 needs.
 //   - Limits.WriteTimeout for each piece on its way to a stream of HTTP/2 (responseRecorder),
 //     whose client may read the connection and still give the stream no window.
-//   - ownAnswerTimeout for what Latchkey itself answers without a token, and
-//     Limits.AnonymousTimeout for what a backend answers without one, as a whole: no token
-//     ends these.
+//   - ownAnswerTimeout for what Latchkey itself answers, and Limits.AnonymousTimeout for what
+//     a backend answers without a token, as a whole: no token ends that.
 
-// ownAnswerTimeout bounds how long a client without a token may take to read what Latchkey
-// itself answers. The largest is the viewer of the documentation, 1.5 MB, for which 2.5 kB/s
+// ownAnswerTimeout bounds how long a client may take to read what Latchkey itself answers. The largest is the viewer of the documentation, 1.5 MB, for which 2.5 kB/s
 // are enough.
 const ownAnswerTimeout = 10 * time.Minute
 
-// writePiece is how many bytes have Limits.WriteTimeout. A slow client that goes on reading
-// is not cut off for the size of its answer.
+// writePiece is how many bytes have Limits.WriteTimeout, so that an answer is not cut off for
+// its size. The kernel's buffer may want to be emptied by more before it takes a piece.
 const writePiece = 32 << 10
 
 // boundedListener gives each connection a deadline for its writes.
@@ -47,14 +45,18 @@ func (l boundedListener) Accept() (net.Conn, error) {
 type boundedConn struct {
 	net.Conn
 	timeout time.Duration
-	// limit is the deadline that somebody set for all writes, or nil.
-	limit atomic.Pointer[time.Time]
+
+	// mu orders the deadlines of pieces and those that SetWriteDeadline sets. It is not held
+	// while anything is written.
+	mu sync.Mutex
+	// limit is the deadline that SetWriteDeadline has set for all writes, or zero.
+	limit time.Time
 }
 
 // Write implements net.Conn.
 func (c *boundedConn) Write(b []byte) (written int, err error) {
 	for first := true; first || written < len(b); first = false {
-		if err := c.Conn.SetWriteDeadline(c.deadline()); err != nil {
+		if err := c.begin(); err != nil {
 			return written, err
 		}
 		n, err := c.Conn.Write(b[written:min(len(b), written+writePiece)])
@@ -66,22 +68,27 @@ func (c *boundedConn) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-func (c *boundedConn) deadline() time.Time {
+// begin sets the deadline of the next piece.
+func (c *boundedConn) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	deadline := time.Now().Add(c.timeout)
-	if limit := c.limit.Load(); limit != nil && limit.Before(deadline) {
-		return *limit
+	if !c.limit.IsZero() && c.limit.Before(deadline) {
+		deadline = c.limit
 	}
-	return deadline
+	return c.Conn.SetWriteDeadline(deadline)
 }
 
-// SetWriteDeadline bounds all writes from now on; the zero time lifts that.
+// SetWriteDeadline bounds all writes from now on, the one that is under way too. The zero
+// time lifts that from the next piece on.
 func (c *boundedConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = t
 	if t.IsZero() {
-		c.limit.Store(nil)
 		return nil
 	}
-	c.limit.Store(&t)
-	return c.Conn.SetWriteDeadline(t) // for a write that is under way
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // SetDeadline implements net.Conn.
@@ -112,31 +119,82 @@ func (w *responseRecorder) boundWrites(r *http.Request, timeout time.Duration) {
 
 // limitWrites bounds the answer as a whole.
 func (w *responseRecorder) limitWrites(timeout time.Duration) {
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(timeout))
+	w.limit = time.Now().Add(timeout)
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(w.limit)
 }
 
 // bounded runs a write to a stream of HTTP/2, and ends the stream where its client gives it
-// no window. To set a deadline sends a message to the connection's loop, so that only a
-// write that stalls does it.
+// no window.
 func (w *responseRecorder) bounded(write func() error) error {
 	if w.streamTimeout == 0 {
 		return write()
 	}
 	if w.stall == nil {
-		w.stall = time.AfterFunc(w.streamTimeout, func() {
+		w.stall = &stall{timeout: w.streamTimeout, end: func() {
 			_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
-		})
-	} else {
-		w.stall.Reset(w.streamTimeout)
+		}}
 	}
-	defer w.stall.Stop()
+	w.stall.begin()
+	defer w.stall.stop()
 	return write()
+}
+
+// stall notices a write that takes too long. To set a deadline for each write would send a
+// message to the loop of the HTTP/2 connection each time.
+type stall struct {
+	timeout time.Duration
+	// end ends the stream. It must not be called once the handler has returned.
+	end func()
+
+	mu    sync.Mutex
+	timer *time.Timer
+	// due is when the write under way has taken too long, or zero while there is none.
+	due time.Time
+}
+
+func (s *stall) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.due = time.Now().Add(s.timeout)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.timeout, s.check)
+	} else {
+		s.timer.Reset(s.timeout)
+	}
+}
+
+// stop forgets the write. It waits for a check that is under way, so that none outlives the
+// handler.
+func (s *stall) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.due = time.Time{}
+	s.timer.Stop()
+}
+
+// check ends the stream if the write under way has taken too long. The timer may have fired
+// for one that was over in that moment.
+func (s *stall) check() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch left := time.Until(s.due); {
+	case s.due.IsZero():
+	case left > 0:
+		s.timer.Reset(left)
+	default:
+		s.end()
+	}
 }
 
 // finishWrites bounds what net/http writes to a stream of HTTP/2 after the handler: the rest
 // of its buffer.
 func (w *responseRecorder) finishWrites() {
-	if w.streamTimeout > 0 {
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.streamTimeout))
+	if w.streamTimeout == 0 || w.bytes == 0 {
+		return
 	}
+	deadline := time.Now().Add(w.streamTimeout)
+	if !w.limit.IsZero() && w.limit.Before(deadline) {
+		deadline = w.limit
+	}
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(deadline)
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,7 +63,9 @@ func newReaders(t *testing.T, limits server.Limits) *readers {
 		}
 	}
 	r.harness = newHarness(t, withBackend(backend), withLimits(limits), withContract(func(o *v1alpha1.OpenAPI) { o.AllowAnonymousOperations = true }))
-	r.publish("openapi: 3.1.0\ninfo: {title: Big, version: '1'}\nservers: [{url: /api/v1}]\npaths:\n  /big: {get: {security: []}}\n  /events: {get: {security: []}}\n  /closed: {get: {}}\n")
+	// Larger than any buffer on its way, so that it has to wait for a window.
+	description := strings.Repeat("big ", 8<<10)
+	r.publish("openapi: 3.1.0\ninfo: {title: Big, description: '" + description + "', version: '1'}\nservers: [{url: /api/v1}]\npaths:\n  /big: {get: {security: []}}\n  /events: {get: {security: []}}\n  /closed: {get: {}}\n")
 	certFile, keyFile, client := newCertificate(t).write(t)
 	running := r.run(server.Listeners{HTTP: loopback, HTTPS: loopback, CertFile: certFile, KeyFile: keyFile, Gateway: loopback, Limits: limits})
 	r.http, r.https, r.gateway = running.address("http"), running.address("https"), running.address("gateway")
@@ -86,13 +89,17 @@ func (r *readers) pipeline(address, request string) {
 	connection, err := net.Dial("tcp", address)
 	directorytest.Must(r.t, err)
 	defer func() { _ = connection.Close() }()
-	directorytest.Must(r.t, connection.SetWriteDeadline(time.Now().Add(time.Minute)))
+	began := time.Now()
+	directorytest.Must(r.t, connection.SetWriteDeadline(began.Add(time.Minute)))
 	many := []byte(strings.Repeat(request, 100))
 	for {
 		if _, err := connection.Write(many); err != nil {
 			var network net.Error
 			if errors.As(err, &network) && network.Timeout() {
 				r.t.Errorf("the server still holds a client that reads nothing of its answers to %.40q", request)
+			}
+			if held := time.Since(began); held < shortWrites {
+				r.t.Errorf("the connection ended after %s, and an answer may wait for %s", held, shortWrites)
 			}
 			return
 		}
@@ -265,7 +272,8 @@ func TestQuietStreams(t *testing.T) {
 // A client that reads slowly, and reads, gets all of an answer that takes many times as
 // long as the write timeout.
 func TestSlowDownload(t *testing.T) {
-	r := newReaders(t, server.Limits{WriteTimeout: shortWrites})
+	const timeout = 2 * time.Second // longer than this process may stand still on a busy machine
+	r := newReaders(t, server.Limits{WriteTimeout: timeout})
 	for name, url := range map[string]string{"HTTP/1.1": "http://" + r.http, "HTTP/2": "https://" + r.https} {
 		t.Run(name, func(t *testing.T) {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/v1/big", http.NoBody)
@@ -274,7 +282,7 @@ func TestSlowDownload(t *testing.T) {
 			response, err := newClient(t, r.tls).Do(request)
 			directorytest.Must(t, err)
 			defer func() { _ = response.Body.Close() }()
-			pace := time.NewTicker(shortWrites / 10)
+			pace := time.NewTicker(timeout / 20)
 			defer pace.Stop()
 			read := int64(0)
 			for err == nil {
@@ -305,4 +313,35 @@ func TestAnonymousStreamEnds(t *testing.T) {
 		t.Errorf("the stream ended with %v, and the test's patience with %v; want it broken off by the server", err, ctx.Err())
 	}
 	r.wantNobodyAtTheBackend()
+}
+
+// A write that ends in the instant in which it has taken too long harms nobody: neither the
+// answers of others nor the process. HTTP/2's state of a stream is gone once its handler has
+// returned.
+func TestStallsAtTheLastInstant(t *testing.T) {
+	h := newHarness(t, withLimits(server.Limits{WriteTimeout: 100 * time.Microsecond}))
+	address, client := h.http2()
+	plaintext := h.issue("acme").Token.Reveal()
+	var clients sync.WaitGroup
+	for range 20 {
+		clients.Go(func() {
+			for range 100 {
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+"/api/v1/token", http.NoBody)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				request.Host = acmeHost
+				request.Header.Set("Authorization", "token "+plaintext)
+				if response, err := client.Do(request); err == nil { // or the stream was ended
+					_, _ = io.Copy(io.Discard, response.Body)
+					_ = response.Body.Close()
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if a, err := fetch(t, client, "https://"+address+"/api/v1/none", acmeHost, plaintext); err == nil && a.StatusCode == 0 {
+		t.Error("the server answers nothing any more")
+	}
 }

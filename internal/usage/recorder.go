@@ -236,7 +236,8 @@ func (r *Recorder) backOff(u *use, now time.Time) {
 // many tenants' writes have failed in a row that it must be.
 func (r *Recorder) concernsAll(u *use, err error) bool {
 	var answer apierrors.APIStatus
-	if !errors.As(err, &answer) || apierrors.IsUnauthorized(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) {
+	answered := errors.As(err, &answer) || errors.Is(err, context.DeadlineExceeded) // an admission webhook may hang for one namespace
+	if !answered || apierrors.IsUnauthorized(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) {
 		return true
 	}
 	r.failed[u.tenant] = struct{}{}

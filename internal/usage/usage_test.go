@@ -328,6 +328,7 @@ func TestStoreFails(t *testing.T) {
 func TestUnwritableApiTokens(t *testing.T) {
 	for name, err := range map[string]error{
 		"too large":       apierrors.NewInternalError(errors.New("etcdserver: request is too large")),
+		"a webhook hangs": fmt.Errorf("patch: %w", context.DeadlineExceeded),
 		"a policy denies": apierrors.NewForbidden(resource, "padded", errors.New("denied")),
 		"invalid":         apierrors.NewInvalid(v1alpha1.SchemeGroupVersion.WithKind("ApiToken").GroupKind(), "padded", nil),
 	} {

@@ -83,18 +83,15 @@ func (v *visit) forgetFlows() {
 	}
 }
 
-// takeFlow returns the sign-in that the state belongs to, in this browser. Its cookie
-// goes: nothing is finished twice.
-func (v *visit) takeFlow(state string) (begun flow, err error) {
+// openFlow returns the sign-in that the state belongs to, in this browser.
+func (v *visit) openFlow(state string) (begun flow, err error) {
 	if len(state) < flowName {
 		return begun, session.ErrNone
 	}
-	name := flowCookie + state[:flowName]
-	cookie, err := v.r.Cookie(name)
+	cookie, err := v.r.Cookie(flowCookie + state[:flowName])
 	if err != nil {
 		return begun, session.ErrNone
 	}
-	v.setFlow(name, "", -time.Second)
 	err = v.handler.config.Sessions.Open(purposeFlow, string(v.Tenant.UID), cookie.Value, &begun)
 	return begun, err
 }
@@ -106,7 +103,8 @@ func (v *visit) finishOIDC() *problem.Problem {
 		return problem.NotFound
 	}
 	query := v.r.URL.Query()
-	begun, err := v.takeFlow(query.Get("state"))
+	state := query.Get("state")
+	begun, err := v.openFlow(state)
 	switch {
 	case errors.Is(err, session.ErrUnavailable):
 		return unavailable(err)
@@ -118,13 +116,20 @@ func (v *visit) finishOIDC() *problem.Problem {
 	v.again = begun.Again
 	// A sign-in that the provider confirms is honoured however many others failed: anybody
 	// can make an address fail. What is bounded is how many wait for the provider.
-	leave, ok := v.handler.exchanges.enter(v.r.Context(), v.Tenant.Name, v.Attempts.Exhausted())
+	leave, ok := func() {}, true
+	if query.Get("error") == "" { // otherwise the provider is asked nothing
+		leave, ok = v.handler.exchanges.enter(v.r.Context(), v.Tenant.Name, v.Attempts.Exhausted())
+	}
 	if !ok {
+		// The sign-in is still under way: the browser tries once more with the same answer.
+		v.w.Header().Set("Retry-After", "1")
+		v.w.Header().Set("Refresh", "1")
 		return v.refuseSignIn(http.StatusServiceUnavailable, after, textProviderBusy, &problem.Problem{
 			Code: problem.CodeRateLimited, Status: http.StatusServiceUnavailable, Title: textProviderBusy,
 		})
 	}
 	defer leave()
+	v.setFlow(flowCookie+state[:flowName], "", -time.Second) // nothing is finished twice
 	identity, err := provider.Finish(v.r.Context(), begun.Flow, query)
 	if err != nil {
 		return v.refuseProvider(after, err)

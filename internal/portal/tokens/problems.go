@@ -38,8 +38,10 @@ var (
 		Title: "Too many Kubernetes tokens", Detail: "Too many Kubernetes tokens are to be checked at a time. Try again shortly."}
 	tooManyDecisions = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Second,
 		Title: "Too many requests at a time", Detail: "What too many callers may do is to be found out at a time. Try again shortly."}
-	tooManyReads = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusServiceUnavailable, RetryAfter: time.Second,
+	tooManyLists = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusServiceUnavailable, RetryAfter: time.Second,
 		Title: "The list is asked for too often", Detail: "Others of this account are looking at it at this moment. Try again shortly."}
+	tooManyReads = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusServiceUnavailable, RetryAfter: time.Second,
+		Title: "Too many lists are read at a time", Detail: "Lists of other accounts are read at this moment. Try again shortly."}
 	tooManyWaiting = &problem.Problem{Code: problem.CodeRateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Second,
 		Title: "Too many requests at a time", Detail: "Too many requests of this account wait for their turn. Try again shortly."}
 )

@@ -43,8 +43,8 @@ type Config struct {
 type Service struct {
 	config  Config
 	reviews *reviews
-	// reads are the lists that are read.
-	reads *fairqueue.Places
+	// lists are the lists that are under way, and reads the pieces of them that are read.
+	lists, reads *fairqueue.Places
 	// secret finds the beginning of a token and what of its secret part has to be kept.
 	secret *regexp.Regexp
 }
@@ -56,7 +56,7 @@ var secretPattern = fmt.Sprintf("_([0-9A-Za-z]{%d})_[0-9A-Za-z]{16}", token.IDLe
 // New makes a Service.
 func New(config Config) *Service {
 	return &Service{
-		config: config, reviews: newReviews(config.Client, config.Clock), reads: fairqueue.NewPlaces(maxReads, readsPerTenant),
+		config: config, reviews: newReviews(config.Client, config.Clock), lists: fairqueue.NewPlaces(maxLists, listsPerTenant), reads: fairqueue.NewPlaces(maxReads, listsPerTenant),
 		secret: regexp.MustCompile(regexp.QuoteMeta(config.TokenPrefix) + secretPattern),
 	}
 }

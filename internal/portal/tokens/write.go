@@ -20,8 +20,7 @@ import (
 )
 
 // List gives up to limit of the tenant's ApiTokens to use, and returns where the next page
-// begins. It reads few at a time, because each may be as large as etcd takes, and does so for
-// few callers of a tenant at a time.
+// begins. Few callers of a tenant list at a time.
 func (s *Service) List(ctx context.Context, c *Call, limit int, continueAt string, use func(*v1alpha1.ApiToken)) (next string, err error) {
 	if err := s.Authorize(ctx, c, VerbList, ""); err != nil {
 		return "", err
@@ -29,22 +28,21 @@ func (s *Service) List(ctx context.Context, c *Call, limit int, continueAt strin
 	if !isPage(continueAt) {
 		return "", notAPage
 	}
-	waiting, cancel := context.WithTimeout(ctx, readPatience)
-	defer cancel()
-	leave, ok := s.reads.Enter(waiting, c.Tenant.Name)
+	leave, ok := inPlace(ctx, s.lists, c.Tenant.Name)
 	if !ok {
-		return "", tooManyReads
+		return "", tooManyLists
 	}
 	defer leave()
 	for next, left, chunk := continueAt, limit, maxChunk; ; {
-		var found v1alpha1.ApiTokenList
-		err := s.config.Client.List(ctx, &found, client.InNamespace(c.Tenant.Namespace), client.Limit(int64(min(chunk, left))), client.Continue(next))
+		found, err := s.chunk(ctx, c, min(chunk, left), next)
 		switch {
 		case errors.Is(err, ErrAnswerTooLarge) && chunk > 1:
 			chunk = max(1, chunk/8)
 			continue
 		case apierrors.IsBadRequest(err):
 			return "", notAPage
+		case errors.Is(err, tooManyReads):
+			return "", tooManyReads
 		case err != nil:
 			return "", clusterProblem(err)
 		}
@@ -58,10 +56,33 @@ func (s *Service) List(ctx context.Context, c *Call, limit int, continueAt strin
 	}
 }
 
+// chunk reads few ApiTokens, because each may be as large as etcd takes, and few such pieces
+// at a time.
+func (s *Service) chunk(ctx context.Context, c *Call, limit int, continueAt string) (*v1alpha1.ApiTokenList, error) {
+	leave, ok := inPlace(ctx, s.reads, c.Tenant.Name)
+	if !ok {
+		return nil, tooManyReads
+	}
+	defer leave()
+	found := &v1alpha1.ApiTokenList{}
+	err := s.config.Client.List(ctx, found, client.InNamespace(c.Tenant.Namespace), client.Limit(int64(limit)), client.Continue(continueAt))
+	return found, err
+}
+
+// inPlace waits a little for a place.
+func inPlace(ctx context.Context, places *fairqueue.Places, tenant string) (leave func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	return places.Enter(ctx, tenant)
+}
+
 const (
-	// readsPerTenant is how many lists of one tenant are read at a time, and maxReads how
-	// many of all tenants. A piece of a list takes up to 25 MB while it is decoded.
-	readsPerTenant, maxReads = 2, 12
+	// listsPerTenant is how many lists of one tenant are read at a time, and maxLists how
+	// many of all tenants.
+	listsPerTenant, maxLists = 2, 1000
+	// maxReads is how many pieces of lists are read at a time. Each takes up to 25 MB while
+	// it is decoded.
+	maxReads = 12
 	// readPatience is how long another waits for its turn.
 	readPatience = 5 * time.Second
 )
