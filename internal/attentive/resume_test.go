@@ -23,7 +23,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/attentive"
 )
 
-// etcd is what a fakeServer stores. As with the real one, a watch that begins at a version
+// etcd is the store of a fakeServer. As with the real one, a watch that begins at a version
 // says nothing of what is not newer.
 type etcd struct {
 	version int

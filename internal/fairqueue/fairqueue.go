@@ -68,7 +68,7 @@ func Urgent(ctx context.Context) context.Context {
 	return context.WithValue(ctx, shareKey{}, s)
 }
 
-// class is what waits of one urgency.
+// class holds the requests of one urgency that wait.
 type class struct {
 	// turns are the tenants with something that waits, the next one first.
 	turns []string

@@ -138,7 +138,7 @@ func New(config Config) (*Server, error) {
 	return s, nil
 }
 
-// noTrustedProxies is what the log says at the start where there are none.
+// noTrustedProxies is logged at the start if there are none.
 const noTrustedProxies = "no trusted proxy is configured (--trusted-proxies): if requests come by one, tokens with allowedCIDRs are refused, and failures are not counted by address"
 
 // call is one request and what was found out about it.

@@ -15,7 +15,7 @@ import (
 // say so.
 func TestNeedGo(t *testing.T) {
 	for name, test := range map[string]struct {
-		// script is what go does; empty means that there is no go.
+		// script stands for go; empty means that there is no go.
 		script, wants string
 	}{
 		"none":                     {"", "The command go is missing: install Go 1."},

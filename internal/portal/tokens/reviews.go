@@ -44,7 +44,7 @@ const (
 	maxKubernetesToken = 8 << 10
 )
 
-// systemClock is what turns are counted by, whatever clock the tests give.
+// systemClock times the turns, whatever clock the tests give.
 var systemClock clock.WithDelayedExecution = clock.RealClock{}
 
 // User is a user of the cluster.

@@ -36,7 +36,7 @@ func (p *Page) WantAccessible() {
 	}
 }
 
-// Axe is what axe finds wrong with the page, by all rules or by those that are named.
+// Axe returns the faults that axe finds in the page, by all rules or by those that are named.
 func (p *Page) Axe(rules ...string) []string {
 	p.t.Helper()
 	// A page that was loaded without JavaScript stays as it is: its own scripts are

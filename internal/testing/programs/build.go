@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// target is what one call of `go build` makes.
+// target describes one call of `go build`.
 type target struct {
-	// name is what the user knows the programs by.
+	// name names the programs for the user.
 	name string
 	// dir is the module's folder.
 	dir      string

@@ -113,7 +113,7 @@ func (p *plane) lock(report *Report) (unlock func(), err error) {
 	return func() { _ = file.Close() }, nil // the kernel lets go of the lock with the file
 }
 
-// target is what has to be built of the parts, into a folder beside the final one.
+// target returns the build of the missing parts, into a folder beside the final one.
 func (p *plane) target(chosen map[string]candidate) (*target, error) {
 	partial, err := os.MkdirTemp(p.cache, ".partial-")
 	if err != nil {
