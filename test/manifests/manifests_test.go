@@ -48,7 +48,7 @@ func tool(t *testing.T, modfile, name string) string {
 	}))
 }
 
-// made is what once has kept, by its name.
+// made keeps the results of once, by name.
 var made = map[string][]byte{}
 
 // once returns what the first call with the name made. No test of this package that calls

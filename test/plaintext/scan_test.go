@@ -24,7 +24,7 @@ import (
 	"github.com/latchkey-dev/latchkey/test/plaintext"
 )
 
-// faulty is what the names of programs with fault points (internal/fault) end with.
+// faulty ends the names of programs with fault points (internal/fault).
 const faulty = "-faults"
 
 // settingsEvery is how many lifecycles there are to one whose tokens are also sent to all

@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// caller is what the user has started.
+// caller names the command that the user has started.
 func caller() string {
 	if len(os.Args) > 1 && os.Args[1] == "run" {
 		return "make run"

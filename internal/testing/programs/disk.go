@@ -51,7 +51,7 @@ func findPlaces(ctx context.Context, cache string) ([]place, error) {
 	return append(all, place{"GOTMPDIR", temporaryDir(), temporaryNeed}), nil
 }
 
-// space is what a file system has left.
+// space is the room that a file system has left.
 type space struct {
 	device uint64
 	free   uint64

@@ -8,7 +8,7 @@ import (
 // listed is a package that a build needs.
 type listed struct {
 	path string
-	// part is what the user knows the package by: the first program that needs it.
+	// part names the package for the user: the first program that needs it.
 	part string
 	// weight is proportional to what it costs to compile the package.
 	weight float64

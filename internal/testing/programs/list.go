@@ -12,7 +12,7 @@ import (
 	"slices"
 )
 
-// goPackage is what `go list` tells of a package.
+// goPackage describes a package as `go list` prints it.
 type goPackage struct {
 	ImportPath, Dir string
 	Name            string
